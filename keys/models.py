@@ -28,9 +28,12 @@ CONCURRENCY_DEFAULT = 5
 _AMOUNT_VALIDATORS = [MaxValueValidator(AMOUNT_MAX)]
 _RATE_VALIDATORS = [MaxValueValidator(RATE_MAX)]
 
+model_id_validator = RegexValidator(
+    r"\A[A-Za-z0-9][A-Za-z0-9._:@/-]*\Z", "Write a model id, such as claude-haiku-4-5."
+)
 model_pattern_validator = RegexValidator(
-    r"\A[A-Za-z0-9][A-Za-z0-9._:@/*-]*\Z|\A\*[A-Za-z0-9._:@/*-]*\Z",
-    "A model id such as claude-haiku-4-5, or a pattern with * in it.",
+    r"\A[A-Za-z0-9*][A-Za-z0-9._:@/*-]*\Z",
+    "Write a model id, such as claude-haiku-4-5, or a pattern, such as claude-haiku-*.",
 )
 
 
@@ -251,7 +254,7 @@ class ClaudeModel(models.Model):
     model_id = models.CharField(
         max_length=100,
         unique=True,
-        validators=[model_pattern_validator],
+        validators=[model_id_validator],
         help_text="As clients name it, without a date: claude-haiku-4-5.",
     )
     display_name = models.CharField(max_length=100)

@@ -4,13 +4,13 @@ import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import keys.models
 from django.conf import settings
 from django.db import migrations, models
 
+import keys.models
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -19,129 +19,443 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='ClaudeModel',
+            name="ClaudeModel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('model_id', models.CharField(help_text='As clients name it, without a date: claude-haiku-4-5.', max_length=100, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9][A-Za-z0-9._:@/*-]*\\Z|\\A\\*[A-Za-z0-9._:@/*-]*\\Z', 'A model id such as claude-haiku-4-5, or a pattern with * in it.')])),
-                ('display_name', models.CharField(max_length=100)),
-                ('released_at', models.DateTimeField(help_text='What the models list prints as created_at.')),
-                ('context_window_tokens', models.PositiveIntegerField(help_text="No request's input can be longer.", validators=[django.core.validators.MinValueValidator(1)])),
-                ('output_tokens_max', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1)])),
-                ('enabled', models.BooleanField(default=True)),
-                ('position', models.PositiveSmallIntegerField(default=0, help_text='Order in lists.')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "model_id",
+                    models.CharField(
+                        help_text="As clients name it, without a date: claude-haiku-4-5.",
+                        max_length=100,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[A-Za-z0-9][A-Za-z0-9._:@/-]*\\Z",
+                                "Write a model id, such as claude-haiku-4-5.",
+                            )
+                        ],
+                    ),
+                ),
+                ("display_name", models.CharField(max_length=100)),
+                (
+                    "released_at",
+                    models.DateTimeField(help_text="What the models list prints as created_at."),
+                ),
+                (
+                    "context_window_tokens",
+                    models.PositiveIntegerField(
+                        help_text="No request's input can be longer.",
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
+                (
+                    "output_tokens_max",
+                    models.PositiveIntegerField(
+                        validators=[django.core.validators.MinValueValidator(1)]
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True)),
+                (
+                    "position",
+                    models.PositiveSmallIntegerField(default=0, help_text="Order in lists."),
+                ),
             ],
             options={
-                'verbose_name': 'model',
-                'ordering': ('position', 'model_id'),
+                "verbose_name": "model",
+                "ordering": ("position", "model_id"),
             },
         ),
         migrations.CreateModel(
-            name='Maintenance',
+            name="Maintenance",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('enabled', models.BooleanField(default=False)),
-                ('message', models.CharField(default='The gateway is under maintenance.', help_text='Clients read this.', max_length=300)),
-                ('retry_after_s', models.PositiveIntegerField(default=300, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(86400)], verbose_name='retry after (seconds)')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=False)),
+                (
+                    "message",
+                    models.CharField(
+                        default="The gateway is under maintenance.",
+                        help_text="Clients read this.",
+                        max_length=300,
+                    ),
+                ),
+                (
+                    "retry_after_s",
+                    models.PositiveIntegerField(
+                        default=300,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(86400),
+                        ],
+                        verbose_name="retry after (seconds)",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'maintenance mode',
-                'verbose_name_plural': 'maintenance mode',
-                'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='maintenance_one_row')],
+                "verbose_name": "maintenance mode",
+                "verbose_name_plural": "maintenance mode",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("id", 1)), name="maintenance_one_row"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Team',
+            name="Team",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100, unique=True)),
-                ('rpm', models.PositiveBigIntegerField(blank=True, help_text='Empty: unlimited. 0: nothing passes.', null=True, validators=[django.core.validators.MaxValueValidator(1000000000)], verbose_name='requests a minute')),
-                ('concurrency', models.PositiveBigIntegerField(blank=True, help_text='Exchanges in flight at once. Empty: unlimited.', null=True, validators=[django.core.validators.MaxValueValidator(1000000000)])),
-                ('scope_generation', models.PositiveIntegerField(default=0, editable=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                (
+                    "rpm",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Empty: unlimited. 0: nothing passes.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(1000000000)],
+                        verbose_name="requests a minute",
+                    ),
+                ),
+                (
+                    "concurrency",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Exchanges in flight at once. Empty: unlimited.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(1000000000)],
+                    ),
+                ),
+                ("scope_generation", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
             ],
             options={
-                'ordering': ('name',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('rpm', None), ('rpm__lte', 1000000000), _connector='OR'), name='team_rpm_max'), models.CheckConstraint(condition=models.Q(('concurrency', None), ('concurrency__lte', 1000000000), _connector='OR'), name='team_concurrency_max')],
+                "ordering": ("name",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("rpm", None), ("rpm__lte", 1000000000), _connector="OR"
+                        ),
+                        name="team_rpm_max",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("concurrency", None), ("concurrency__lte", 1000000000), _connector="OR"
+                        ),
+                        name="team_concurrency_max",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('prefix', models.CharField(editable=False, max_length=16)),
-                ('last_four', models.CharField(editable=False, max_length=4)),
-                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('rpm', models.PositiveBigIntegerField(blank=True, default=60, help_text='Empty: unlimited. 0: nothing passes.', null=True, validators=[django.core.validators.MaxValueValidator(1000000000)], verbose_name='requests a minute')),
-                ('concurrency', models.PositiveBigIntegerField(blank=True, default=5, help_text='Exchanges in flight at once. Empty: unlimited.', null=True, validators=[django.core.validators.MaxValueValidator(1000000000)])),
-                ('cidrs', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=49, validators=[keys.models.validate_cidr]), blank=True, default=list, help_text='Addresses or networks such as 10.0.0.0/8. Empty: any address.', size=None, verbose_name='allowed addresses')),
-                ('expires_at', models.DateTimeField(blank=True, help_text='Empty: never.', null=True)),
-                ('disabled_at', models.DateTimeField(editable=False, null=True)),
-                ('revoked_at', models.DateTimeField(editable=False, null=True)),
-                ('hangup', models.CharField(choices=[('abort', 'Abort: stop the upstream call at once'), ('drain', 'Drain: read on for exact counts')], default='abort', max_length=8, verbose_name='when the client hangs up')),
-                ('scope_generation', models.PositiveIntegerField(default=0, editable=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('models', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=100, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9][A-Za-z0-9._:@/*-]*\\Z|\\A\\*[A-Za-z0-9._:@/*-]*\\Z', 'A model id such as claude-haiku-4-5, or a pattern with * in it.')]), blank=True, default=list, help_text='Allowed model ids or patterns such as claude-haiku-*. Empty: all models.', size=None)),
-                ('created_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='apikeys_created', to=settings.AUTH_USER_MODEL)),
-                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='apikeys', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='apikeys', to='keys.team')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("prefix", models.CharField(editable=False, max_length=16)),
+                ("last_four", models.CharField(editable=False, max_length=4)),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                (
+                    "rpm",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        default=60,
+                        help_text="Empty: unlimited. 0: nothing passes.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(1000000000)],
+                        verbose_name="requests a minute",
+                    ),
+                ),
+                (
+                    "concurrency",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        default=5,
+                        help_text="Exchanges in flight at once. Empty: unlimited.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(1000000000)],
+                    ),
+                ),
+                (
+                    "cidrs",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(
+                            max_length=49, validators=[keys.models.validate_cidr]
+                        ),
+                        blank=True,
+                        default=list,
+                        help_text="Addresses or networks such as 10.0.0.0/8. Empty: any address.",
+                        size=None,
+                        verbose_name="allowed addresses",
+                    ),
+                ),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, help_text="Empty: never.", null=True),
+                ),
+                ("disabled_at", models.DateTimeField(editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "hangup",
+                    models.CharField(
+                        choices=[
+                            ("abort", "Abort: stop the upstream call at once"),
+                            ("drain", "Drain: read on for exact counts"),
+                        ],
+                        default="abort",
+                        max_length=8,
+                        verbose_name="when the client hangs up",
+                    ),
+                ),
+                ("scope_generation", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "models",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(
+                            max_length=100,
+                            validators=[
+                                django.core.validators.RegexValidator(
+                                    "\\A[A-Za-z0-9*][A-Za-z0-9._:@/*-]*\\Z",
+                                    "Write a model id, such as claude-haiku-4-5, or a pattern, such as claude-haiku-*.",
+                                )
+                            ],
+                        ),
+                        blank=True,
+                        default=list,
+                        help_text="Allowed model ids or patterns such as claude-haiku-*. Empty: all models.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="apikeys_created",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="apikeys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="apikeys",
+                        to="keys.team",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ('-id',),
+                "verbose_name": "API key",
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('actor_name', models.CharField(max_length=150)),
-                ('action', models.CharField(max_length=50)),
-                ('target_type', models.CharField(max_length=30)),
-                ('target_id', models.BigIntegerField()),
-                ('detail', models.JSONField(default=dict)),
-                ('address', models.GenericIPAddressField(null=True)),
-                ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("action", models.CharField(max_length=50)),
+                ("target_type", models.CharField(max_length=30)),
+                ("target_id", models.BigIntegerField()),
+                ("detail", models.JSONField(default=dict)),
+                ("address", models.GenericIPAddressField(null=True)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
-                'indexes': [models.Index(fields=['target_type', 'target_id', '-id'], name='auditevent_target')],
+                "ordering": ("-id",),
+                "indexes": [
+                    models.Index(
+                        fields=["target_type", "target_id", "-id"], name="auditevent_target"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Budget',
+            name="Budget",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('unit', models.CharField(choices=[('tok', 'tokens'), ('usd', 'US dollars')], max_length=3)),
-                ('window_s', models.PositiveIntegerField(validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(31622400)], verbose_name='window (seconds)')),
-                ('limit_amount', models.PositiveBigIntegerField(blank=True, help_text='Tokens or nano-dollars. Empty: unlimited. 0: nothing passes.', null=True, validators=[django.core.validators.MaxValueValidator(9007199254740991)], verbose_name='limit')),
-                ('strict', models.BooleanField(default=False, help_text='Hold the worst case beforehand, so the limit is never exceeded.')),
-                ('anchored', models.BooleanField(default=False, help_text='Start the window at its first use and empty it all at once.')),
-                ('reset_at', models.DateTimeField(editable=False, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('apikey', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='budgets', to='keys.apikey')),
-                ('team', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='budgets', to='keys.team')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "unit",
+                    models.CharField(
+                        choices=[("tok", "tokens"), ("usd", "US dollars")], max_length=3
+                    ),
+                ),
+                (
+                    "window_s",
+                    models.PositiveIntegerField(
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(31622400),
+                        ],
+                        verbose_name="window (seconds)",
+                    ),
+                ),
+                (
+                    "limit_amount",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="Tokens or nano-dollars. Empty: unlimited. 0: nothing passes.",
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(9007199254740991)],
+                        verbose_name="limit",
+                    ),
+                ),
+                (
+                    "strict",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Hold the worst case beforehand, so the limit is never exceeded.",
+                    ),
+                ),
+                (
+                    "anchored",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Start the window at its first use and empty it all at once.",
+                    ),
+                ),
+                ("reset_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "apikey",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="budgets",
+                        to="keys.apikey",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="budgets",
+                        to="keys.team",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('id',),
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('apikey', None), ('team__isnull', False)), models.Q(('apikey__isnull', False), ('team', None)), _connector='OR'), name='budget_one_holder'), models.CheckConstraint(condition=models.Q(('unit__in', ['tok', 'usd'])), name='budget_unit'), models.CheckConstraint(condition=models.Q(('window_s__gte', 1), ('window_s__lte', 31622400)), name='budget_window'), models.CheckConstraint(condition=models.Q(('limit_amount', None), ('limit_amount__lte', 9007199254740991), _connector='OR'), name='budget_limit_max'), models.UniqueConstraint(fields=('apikey', 'unit', 'window_s'), name='budget_apikey_unit_window'), models.UniqueConstraint(fields=('team', 'unit', 'window_s'), name='budget_team_unit_window')],
+                "ordering": ("id",),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("apikey", None), ("team__isnull", False)),
+                            models.Q(("apikey__isnull", False), ("team", None)),
+                            _connector="OR",
+                        ),
+                        name="budget_one_holder",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("unit__in", ["tok", "usd"])), name="budget_unit"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("window_s__gte", 1), ("window_s__lte", 31622400)),
+                        name="budget_window",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("limit_amount", None),
+                            ("limit_amount__lte", 9007199254740991),
+                            _connector="OR",
+                        ),
+                        name="budget_limit_max",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("apikey", "unit", "window_s"), name="budget_apikey_unit_window"
+                    ),
+                    models.UniqueConstraint(
+                        fields=("team", "unit", "window_s"), name="budget_team_unit_window"
+                    ),
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='apikey',
-            index=models.Index(fields=['prefix'], name='apikey_prefix'),
+            model_name="apikey",
+            index=models.Index(fields=["prefix"], name="apikey_prefix"),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('rpm', None), ('rpm__lte', 1000000000), _connector='OR'), name='apikey_rpm_max'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("rpm", None), ("rpm__lte", 1000000000), _connector="OR"),
+                name="apikey_rpm_max",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('concurrency', None), ('concurrency__lte', 1000000000), _connector='OR'), name='apikey_concurrency_max'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("concurrency", None), ("concurrency__lte", 1000000000), _connector="OR"
+                ),
+                name="apikey_concurrency_max",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('hangup__in', ['abort', 'drain'])), name='apikey_hangup'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("hangup__in", ["abort", "drain"])), name="apikey_hangup"
+            ),
         ),
     ]
