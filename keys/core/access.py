@@ -107,6 +107,15 @@ class Catalogue:
         return [m for m in self.models.values() if _matches(policy.models, m.id, m.id)]
 
 
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """Whether everything under `/v1` answers 503 for now, with what words and for how long."""
+
+    enabled: bool
+    message: str
+    retry_after_s: int
+
+
 def parse_network(text: str) -> Network:
     """Return the network that `text` names; a lone address is a network of one.
 
