@@ -7,9 +7,10 @@ import enum
 import fnmatch
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
-from keys.core.limits import Concurrency, Limit
+from keys.core.limits import Concurrency, Limit, encode_question
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -45,7 +46,7 @@ class Refusal(enum.StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KeyPolicy:
     """Everything the data plane needs to know of one key.
 
@@ -68,6 +69,16 @@ class KeyPolicy:
     limits: tuple[Limit, ...]
     concurrencies: tuple[Concurrency, ...]
     hangup: Hangup
+
+    @cached_property
+    def question(self) -> bytes:
+        """What the admitting script is asked about this key; built once, it never changes."""
+        return encode_question(self.limits, self.concurrencies)
+
+    @cached_property
+    def scopes(self) -> str:
+        """The scopes of the key, as ledger events name them."""
+        return " ".join(concurrency.scope for concurrency in self.concurrencies)
 
     def status(self, now_ms: int) -> KeyStatus:
         """Return the state of the key's life at `now_ms`."""
@@ -97,10 +108,7 @@ class Catalogue:
 
     def find(self, model: str) -> CatalogueModel | None:
         """Return the entry for an id or for a dated snapshot of it."""
-        found = self.models.get(model)
-        if found is None and (dated := _DATED.match(model)):
-            found = self.models.get(dated["model"])
-        return found
+        return self.models.get(model) or self.models.get(undated(model))
 
     def allowed(self, policy: KeyPolicy) -> list[CatalogueModel]:
         """Return the models that `policy` may use."""
@@ -114,6 +122,12 @@ class Maintenance:
     enabled: bool
     message: str
     retry_after_s: int
+
+
+def undated(model: str) -> str:
+    """Return the model that a dated snapshot is of, and any other id as it is."""
+    dated = _DATED.match(model)
+    return dated["model"] if dated else model
 
 
 def parse_network(text: str) -> Network:
