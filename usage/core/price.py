@@ -1,0 +1,121 @@
+"""Prices in whole nano-dollars a token, by model, start and prompt length. Nothing rounds down.
+
+1 USD per million tokens is 1,000 nano-dollars per token, so any list price with three decimals
+is a whole number and a product of counts and rates is exact.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from keys.core.access import undated
+from usage.core.tokens import TokenUsage
+
+NANOUSD_PER_USD = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Rates in force for `model` from `starts_at_ms` for prompts of at least `prompt_tokens_min`.
+
+    `us_percent` multiplies the token rates when upstream says `inference_geo: us`; 100 changes
+    nothing.
+    """
+
+    model: str
+    starts_at_ms: int
+    prompt_tokens_min: int
+    input_nanousd: int
+    output_nanousd: int
+    cache_creation_nanousd: int
+    cache_creation_1h_nanousd: int
+    cache_read_nanousd: int
+    web_search_nanousd: int
+    us_percent: int = 100
+
+    @property
+    def input_nanousd_max(self) -> int:
+        """The dearest way a prompt token can be billed."""
+        rates = (
+            self.input_nanousd,
+            self.cache_creation_nanousd,
+            self.cache_creation_1h_nanousd,
+            self.cache_read_nanousd,
+        )
+        return _percent(max(rates), self.us_percent)
+
+    @property
+    def output_nanousd_max(self) -> int:
+        """The dearest way an output token can be billed."""
+        return _percent(self.output_nanousd, self.us_percent)
+
+
+def nanousd_per_token(usd_per_mtok: Decimal) -> int:
+    """Turn the price an operator types into the rate we multiply by.
+
+    Raises `ValueError` for a price finer than one nano-dollar per token.
+    """
+    exact = usd_per_mtok * 1000
+    if exact != exact.to_integral_value():
+        raise ValueError(f"{usd_per_mtok} USD/MTok is finer than one nano-dollar per token")
+    return int(exact)
+
+
+def _percent(amount: int, percent: int) -> int:
+    return -(-amount * percent // 100)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBook:
+    """Every price there is. A model without one costs as the dearest known, never nothing."""
+
+    prices: tuple[Price, ...]
+
+    def price(self, model: str, prompt_tokens: int, at_ms: int) -> Price:
+        """Return the price of `model` in force at `at_ms` for a prompt of that length.
+
+        A dated snapshot without a price of its own costs what its model does.
+        Raises `LookupError` when the book has no price at all.
+        """
+        return (
+            self._in_force(model, prompt_tokens, at_ms)
+            or self._in_force(undated(model), prompt_tokens, at_ms)
+            or self._dearest(prompt_tokens, at_ms)
+        )
+
+    def _in_force(self, model: str, prompt_tokens: int, at_ms: int) -> Price | None:
+        started = [p for p in self.prices if p.model == model and p.starts_at_ms <= at_ms]
+        if not started:
+            return None
+        # Bands of one price list share its start, so an old list's band never mixes with a new one.
+        latest = max(p.starts_at_ms for p in started)
+        bands = [
+            p for p in started if p.starts_at_ms == latest and p.prompt_tokens_min <= prompt_tokens
+        ]
+        return max(bands, key=lambda p: p.prompt_tokens_min, default=None)
+
+    def _dearest(self, prompt_tokens: int, at_ms: int) -> Price:
+        known = [self._in_force(model, prompt_tokens, at_ms) for model in self._models()]
+        found = [price for price in known if price is not None] or list(self.prices)
+        if not found:
+            raise LookupError("no price in the book")
+        return max(found, key=lambda p: p.output_nanousd_max + p.input_nanousd_max)
+
+    def _models(self) -> set[str]:
+        return {price.model for price in self.prices}
+
+
+def cost_nanousd(usage: TokenUsage, price: Price) -> int:
+    """Return what `usage` costs at `price`, in nano-dollars, rounded up once at the end."""
+    # Never negative: a part reported as larger than its whole must not make the rest cheaper.
+    cache_creation_5m = max(
+        0, usage.cache_creation_input_tokens - usage.cache_creation_1h_input_tokens
+    )
+    tokens = (
+        usage.input_tokens * price.input_nanousd
+        + usage.output_tokens * price.output_nanousd
+        + cache_creation_5m * price.cache_creation_nanousd
+        + usage.cache_creation_1h_input_tokens * price.cache_creation_1h_nanousd
+        + usage.cache_read_input_tokens * price.cache_read_nanousd
+    )
+    percent = price.us_percent if usage.inference_geo == "us" else 100
+    return _percent(tokens, percent) + usage.web_search_requests * price.web_search_nanousd
