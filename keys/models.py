@@ -46,7 +46,7 @@ def validate_cidr(text: str) -> None:
         raise ValidationError(str(error)) from error
 
 
-def _rate_field(**kwargs: Any) -> models.PositiveBigIntegerField:
+def _rate_field(**kwargs: Any) -> "models.PositiveBigIntegerField[int | None, int | None]":
     return models.PositiveBigIntegerField(
         null=True, blank=True, validators=_RATE_VALIDATORS, **kwargs
     )

@@ -90,9 +90,7 @@ def _policy(apikey: models.ApiKey) -> KeyPolicy:
     )
 
 
-def _limits(
-    apikey: models.ApiKey, holders: list[models.ApiKey | models.Team]
-) -> tuple[Limit, ...]:
+def _limits(apikey: models.ApiKey, holders: list[models.ApiKey | models.Team]) -> tuple[Limit, ...]:
     mine = Q(apikey=apikey)
     if apikey.team_id is not None:
         mine |= Q(team=apikey.team_id)
@@ -104,9 +102,7 @@ def _limits(
     return tuple(limit for limit in limits if limit is not None)
 
 
-def _held(
-    budgets: list[models.Budget], holder: models.ApiKey | models.Team
-) -> list[models.Budget]:
+def _held(budgets: list[models.Budget], holder: models.ApiKey | models.Team) -> list[models.Budget]:
     field = "team" if isinstance(holder, models.Team) else "apikey"
     held = [budget for budget in budgets if getattr(budget, f"{field}_id") == holder.pk]
     for budget in held:

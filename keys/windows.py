@@ -1,21 +1,23 @@
-"""Empties one window of one limit in Valkey, so that the gateway loads it from the ledger again."""
-
-import logging
+"""Empties one window of one limit in Valkey, at an operator's word."""
 
 from redis import RedisError
 
 from keys import valkey
+from keys.limiter import shard_tag, source
 
-logger = logging.getLogger(__name__)
+
+class NotEmptied(Exception):
+    """Valkey did not answer: the window may still count what was used before the reset."""
 
 
 def forget(shard: int, window_name: str) -> None:
-    """Delete what Valkey counts for `window_name` (`k12.0:tok:18000`) on `shard`.
+    """Empty what Valkey counts for `window_name` (`k12.0:tok:18000`) on `shard`.
 
-    The next admission loads the window from the ledger, from its `reset_at` on. Deleting what is
-    not there does nothing. A failure is logged: the budget's `reset_at` is in its policy already.
+    What exchanges in flight hold stays held. A window that is not loaded needs nothing: its next
+    load begins at the budget's `reset_at`. Raises `NotEmptied`; to repeat it is harmless.
     """
     try:
-        valkey.client().delete(f"{{s{shard:02d}}}:w:{window_name}")
-    except RedisError:
-        logger.exception("the window %s was not emptied", window_name)
+        reset = valkey.client().register_script(source("reset"))
+        reset(keys=[f"{shard_tag(shard)}:leases"], args=[window_name])
+    except RedisError as error:
+        raise NotEmptied(window_name) from error

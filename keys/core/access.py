@@ -157,6 +157,18 @@ def refuse_model(policy: KeyPolicy, catalogue: Catalogue, model: str) -> Refusal
     return None if _matches(policy.models, model, found.id) else Refusal.MODEL_NOT_ALLOWED
 
 
+def may_match(pattern: str, model_id: str) -> bool:
+    """Return whether `pattern` can ever let through `model_id` or a dated snapshot of it.
+
+    A pattern is compared as far as its first star: enough to catch a slip, never wrong.
+    """
+    literal, star, _ = pattern.partition("*")
+    if star:
+        return literal.startswith(model_id) or model_id.startswith(literal)
+    dated = _DATED.match(pattern)
+    return model_id in {pattern, dated["model"] if dated else pattern}
+
+
 def _matches(patterns: tuple[str, ...], model: str, catalogue_id: str) -> bool:
     if not patterns:
         return True

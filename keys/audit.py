@@ -1,0 +1,33 @@
+"""Writes the audit trail: one row for each change, in the transaction of the change itself."""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Model
+
+from keys.models import AuditEvent
+
+# Whoever can run manage.py has no account in the console.
+CONSOLE = "manage.py"
+
+
+def record(
+    action: str,
+    target: Model,
+    acting_user: User | None,
+    acting_address: str | None,
+    detail: dict[str, Any],
+) -> None:
+    """Add what was done to `target`. `detail` must hold no secret.
+
+    `acting_user` is `None` for a command or a task; `acting_address` is where a person came from.
+    """
+    AuditEvent.objects.create(
+        actor=acting_user,
+        actor_name=acting_user.get_username() if acting_user else CONSOLE,
+        action=action,
+        target_type=target._meta.model_name or "",
+        target_id=target.pk,
+        detail=detail,
+        address=acting_address,
+    )
