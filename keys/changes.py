@@ -56,5 +56,7 @@ def apply(row: Model, changes: Mapping[str, Any]) -> dict[str, list[Any]]:
         if (after := getattr(row, field.attname)) != before:
             detail[name] = [before, after]
     # Only those: an old value that a newer rule would refuse must not block another change.
-    row.full_clean(exclude={f.name for f in row._meta.fields} - detail.keys())
+    row.clean_fields(exclude={f.name for f in row._meta.fields} - detail.keys())
+    row.validate_unique()
+    row.validate_constraints()
     return detail

@@ -1,0 +1,108 @@
+"""What commands that make keys and teams have in common: limits as arguments, errors as sentences."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from keys.core.budget import BadBudget, BudgetSpec, parse_tokens, parse_usd
+
+NONE = "none"
+
+
+def add_limits(parser: ArgumentParser, *, rpm: int | None, concurrency: int | None) -> None:
+    """Add --rpm, --concurrency, --tokens, --usd, --strict and --anchored, with these defaults."""
+    parser.add_argument(
+        "--rpm", type=rate, default=rpm, metavar="N", help=_rate_help("requests a minute", rpm)
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=rate,
+        default=concurrency,
+        metavar="N",
+        help=_rate_help("exchanges in flight at once", concurrency),
+    )
+    parser.add_argument(
+        "--tokens",
+        action="append",
+        type=_budget(parse_tokens),
+        metavar="N/WINDOW",
+        help="token budget such as 5000000/5h (windows end in s, m, h, d or w), or none; repeatable",
+    )
+    parser.add_argument(
+        "--usd",
+        action="append",
+        type=_budget(parse_usd),
+        metavar="N/WINDOW",
+        help="budget in US dollars such as 20/30d, or none; repeatable",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="hold the worst case beforehand, so that the budgets are never exceeded",
+    )
+    parser.add_argument(
+        "--anchored",
+        action="store_true",
+        help="start a budget's window at its first use and empty it all at once",
+    )
+
+
+def budgets(options: dict[str, Any], default: tuple[BudgetSpec, ...]) -> list[BudgetSpec]:
+    """Return the budgets the arguments name, `default` when they name none."""
+    named = [*(options["tokens"] or ()), *(options["usd"] or ())]
+    if not named:
+        named = list(default)
+    return [
+        BudgetSpec(
+            unit=spec.unit,
+            window_s=spec.window_s,
+            limit=spec.limit,
+            strict=options["strict"],
+            anchored=options["anchored"],
+        )
+        for spec in named
+        if spec is not None
+    ]
+
+
+def rate(text: str) -> int | None:
+    """Read a whole number that is not negative, or `none` for unlimited."""
+    if text == NONE:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"'{text}' is neither a whole number nor none")
+    return int(text)
+
+
+def comma_list(text: str) -> list[str]:
+    """Read values with commas between them."""
+    return [value.strip() for value in text.split(",") if value.strip()]
+
+
+def sentence(error: ValidationError) -> str:
+    """Return what is wrong with which value, in one line."""
+    if not hasattr(error, "error_dict"):
+        return " ".join(error.messages)
+    return " ".join(
+        message if field == "__all__" else f"{field}: {message}"
+        for field, messages in error.message_dict.items()
+        for message in messages
+    )
+
+
+def _budget(parse: Callable[[str], BudgetSpec]) -> Callable[[str], BudgetSpec | None]:
+    def read(text: str) -> BudgetSpec | None:
+        if text == NONE:
+            return None
+        try:
+            return parse(text)
+        except BadBudget as error:
+            raise ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def _rate_help(what: str, default: int | None) -> str:
+    return f"{what}, or none for unlimited (default: {NONE if default is None else default})"

@@ -1,0 +1,32 @@
+"""`manage.py team_create`: make a team, whose limits lie over all of its keys together."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys.management import arguments
+from keys.services import team_create
+
+
+class Command(BaseCommand):
+    """Makes a team; without arguments it limits nothing."""
+
+    help = "Make a team, whose limits lie over all of its keys together."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--name", required=True, help="unique among teams")
+        arguments.add_limits(parser, rpm=None, concurrency=None)
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            team = team_create(
+                name=options["name"],
+                acting_user=None,
+                rpm=options["rpm"],
+                concurrency=options["concurrency"],
+                budgets=arguments.budgets(options, ()),
+            )
+        except ValidationError as error:
+            raise CommandError(arguments.sentence(error)) from error
+        self.stdout.write(f"Made team {team.pk}, {team.name}.")
