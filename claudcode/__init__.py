@@ -1,0 +1,1 @@
+"""Wiring: settings, engines, the ASGI application and the commands that start it all."""

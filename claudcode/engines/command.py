@@ -1,0 +1,147 @@
+"""What `manage.py` does before Django: give the command its engines.
+
+    DATABASE_URL and VALKEY_URL set        nothing
+    the command needs no engine            nothing
+    somebody runs the state's engines      their addresses
+    nobody does                            start them, stop them after the command
+
+`--state DIR` is taken out of the command line here, wherever it stands.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+
+from claudcode import env
+from claudcode.engines import pair
+from claudcode.engines.children import EngineError
+from claudcode.engines.state import START_SECONDS_MAX, Addresses, StateFolder
+
+# Anything else may ask the database, so it gets one. `up` brings its own.
+ENGINELESS = frozenset(
+    {
+        *("check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "help"),
+        *("makemessages", "makemigrations", "settings_table", "startapp", "startproject"),
+        *("up", "version"),
+    }
+)
+HELP = frozenset({"-h", "--help", "--version"})
+# How long a command that is done waits for others that use the engines it started.
+USERS_SECONDS_MAX = 600.0
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the management command of `argv`; return the exit code if it cannot be run."""
+    env.export_default("DJANGO_SETTINGS_MODULE", "claudcode.settings")
+    from django.core.management import execute_from_command_line
+
+    try:
+        words = take_state(argv)
+        with engines_for(words):
+            execute_from_command_line(words)
+    except EngineError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def take_state(argv: Sequence[str]) -> list[str]:
+    """Return `argv` without `--state DIR`, which is exported as CLAUDCODE_STATE."""
+    words = list(argv)
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name != "--state":
+            continue
+        if not equals and index + 1 == len(words):
+            raise EngineError("--state wants a folder.")
+        folder = value if equals else words.pop(index + 1)
+        del words[index]
+        env.export("CLAUDCODE_STATE", os.path.abspath(os.path.expanduser(folder)))
+        break
+    return words
+
+
+def missing_urls() -> tuple[bool, bool]:
+    """Return whether Postgres and Valkey must be embedded, because no URL is set for them."""
+    return not env.is_set("DATABASE_URL"), not env.is_set("VALKEY_URL")
+
+
+def export_addresses(state: StateFolder, addresses: Addresses) -> None:
+    """Give this process and its children the engines' addresses and the state's secret key."""
+    for name, url in (
+        ("DATABASE_URL", addresses.database_url),
+        ("VALKEY_URL", addresses.valkey_url),
+    ):
+        if url:
+            env.export(name, url)
+    if not env.is_set("CLAUDCODE_SECRET_KEY"):
+        env.export("CLAUDCODE_SECRET_KEY", state.secret_key())
+
+
+@contextlib.contextmanager
+def engines_for(words: Sequence[str]) -> Iterator[None]:
+    """Have the engines that the command of `words` needs for as long as the block runs."""
+    if not _needs_engines(words) or not any(missing_urls()):
+        yield
+        return
+    state = StateFolder(env.state_folder())
+    lock = state.lock()
+    if lock is None:
+        with state.using():
+            export_addresses(state, _published(state))
+            yield
+        return
+    with lock, _terminated_as_exit(), start(state, holder="command"):
+        yield
+        state.wait_for_users(USERS_SECONDS_MAX)
+
+
+@contextlib.contextmanager
+def start(state: StateFolder, *, holder: str) -> Iterator[pair.Pair]:
+    """Run the engines that are missing, publish and export their addresses.
+
+    The caller holds the lock of `state`.
+    """
+    state.unpublish()  # What a holder that was killed left behind.
+    with_postgres, with_valkey = missing_urls()
+    with pair.running(
+        state,
+        with_postgres=with_postgres,
+        with_valkey=with_valkey,
+        postgres_bin=env.postgres_bin(),
+    ) as engines:
+        addresses = Addresses(
+            holder=holder,
+            pid=os.getpid(),
+            database_url=engines.postgres.url if engines.postgres else "",
+            valkey_url=engines.valkey.url if engines.valkey else "",
+        )
+        export_addresses(state, addresses)
+        state.publish(addresses)
+        try:
+            yield engines
+        finally:
+            state.unpublish()
+
+
+def _needs_engines(words: Sequence[str]) -> bool:
+    return len(words) > 1 and words[1] not in ENGINELESS and not HELP & set(words)
+
+
+def _published(state: StateFolder) -> Addresses:
+    found = state.wait_for_addresses(START_SECONDS_MAX)
+    if found is None:
+        raise EngineError(f"The engines of {state.path} are held by a process that is not ready.")
+    return found
+
+
+@contextlib.contextmanager
+def _terminated_as_exit() -> Iterator[None]:
+    # Without this SIGTERM would end us with the engines still to be stopped.
+    previous = signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,239 @@
+"""Django settings: every value that can differ between two installations comes through `env`.
+
+Knows nothing of the embedded engines: `manage.py` exports their addresses before this is read.
+Each value that can be wrong has a check in `checks.py`, each setting a row in `docs/settings.md`.
+"""
+
+from claudcode import env, logging, stores
+
+BASE_DIR = env.ROOT
+
+# --- Stores -------------------------------------------------------------------------------------
+
+DATABASE_URL = env.secret(
+    "DATABASE_URL",
+    "Postgres 14 or later, `postgresql://user:password@host/name`. Unset: the embedded one.",
+)
+VALKEY_URL = env.secret(
+    "VALKEY_URL",
+    "Valkey 8 or Redis 7 or later, `redis://host:6379/0`, `rediss://…` or"
+    " `unix:///path?db=0`. Unset: the embedded one.",
+)
+DATABASE_CONNECTIONS_MAX = env.integer(
+    "CLAUDCODE_DATABASE_CONNECTIONS_MAX", 10, "Postgres connections of one process."
+)
+STATE = env.state_folder()
+POSTGRES_BIN = env.postgres_bin()
+
+# --- Site ---------------------------------------------------------------------------------------
+
+SECRET_KEY = env.secret(
+    "CLAUDCODE_SECRET_KEY",
+    "Signs sessions; 50 random characters. Made for you in the state folder when Postgres"
+    " or Valkey is embedded.",
+)
+DEBUG = env.boolean("CLAUDCODE_DEBUG", False, "Show tracebacks in the browser. Never in public.")
+ALLOWED_HOSTS = env.csv(
+    "CLAUDCODE_ALLOWED_HOSTS",
+    "localhost,127.0.0.1,[::1]",
+    "Host names under which the site answers, by commas. `/v1` answers under every name.",
+)
+CSRF_TRUSTED_ORIGINS = env.csv(
+    "CLAUDCODE_CSRF_TRUSTED_ORIGINS",
+    "",
+    "Origins whose forms are believed, such as `https://claude.example.com`, by commas.",
+)
+PUBLIC_URL = env.text(
+    "CLAUDCODE_PUBLIC_URL",
+    "",
+    "The address users type, such as `https://claude.example.com`. Unset: the request's own.",
+)
+TRUSTED_PROXIES = env.csv(
+    "CLAUDCODE_TRUSTED_PROXIES",
+    "",
+    "CIDRs of reverse proxies whose `X-Forwarded-For` is believed, by commas.",
+)
+LOG_LEVEL = env.text(
+    "CLAUDCODE_LOG_LEVEL", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`; logs are JSON lines."
+).upper()
+SUPERVISED = env.boolean(
+    "CLAUDCODE_SUPERVISED", False, "Set by `manage.py up` for its processes: end when it ends."
+)
+
+# --- Upstream -----------------------------------------------------------------------------------
+
+ANTHROPIC_API_KEY = env.secret("ANTHROPIC_API_KEY", "Upstream credential, sent as `x-api-key`.")
+ANTHROPIC_AUTH_TOKEN = env.secret(
+    "ANTHROPIC_AUTH_TOKEN", "Upstream credential, sent as `Authorization: Bearer`."
+)
+ANTHROPIC_BASE_URL = env.text(
+    "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "Where exchanges are relayed to."
+)
+UPSTREAM_CONNECT_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_UPSTREAM_CONNECT_SECONDS_MAX", 5.0, "Longest wait for a connection upstream."
+)
+UPSTREAM_READ_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_UPSTREAM_READ_SECONDS_MAX", 600.0, "Longest silence of upstream in an exchange."
+)
+UPSTREAM_CONNECTIONS_MAX = env.integer(
+    "CLAUDCODE_UPSTREAM_CONNECTIONS_MAX", 2000, "Open connections upstream of one process."
+)
+
+# --- Exchanges ----------------------------------------------------------------------------------
+
+BODY_BYTES_MAX = env.integer(
+    "CLAUDCODE_BODY_BYTES_MAX", 33_554_432, "Largest request body; above it the answer is 413."
+)
+BODIES_BYTES_MAX = env.integer(
+    "CLAUDCODE_BODIES_BYTES_MAX", 536_870_912, "All request bodies that one process holds."
+)
+BODY_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_BODY_SECONDS_MAX", 60.0, "Longest time a client may take to send its body."
+)
+EXCHANGE_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_EXCHANGE_SECONDS_MAX", 3600.0, "Longest life of an exchange."
+)
+PING_AFTER_S = env.decimal(
+    "CLAUDCODE_PING_AFTER_S", 15.0, "Silence of a stream after which the client gets a `ping`."
+)
+DRAIN_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_DRAIN_SECONDS_MAX",
+    60.0,
+    "How long the rest of an answer is read after a hang-up, for keys with hang-up `drain`.",
+)
+SHUTDOWN_SECONDS_MAX = env.integer(
+    "CLAUDCODE_SHUTDOWN_SECONDS_MAX",
+    30,
+    "How long streams may finish when the gateway stops (`manage.py up` allows 4 at most).",
+)
+
+# --- Limits -------------------------------------------------------------------------------------
+
+LEASE_TTL_S = env.integer(
+    "CLAUDCODE_LEASE_TTL_S", 60, "After this long without renewal an exchange is abandoned."
+)
+LEASE_RENEW_S = env.integer(
+    "CLAUDCODE_LEASE_RENEW_S", 20, "How often a process renews the leases of its exchanges."
+)
+SHARDS = env.integer(
+    "CLAUDCODE_SHARDS", 16, "Slots that keys and teams are spread over in Valkey. Never change it."
+)
+CACHE_READ_WEIGHT_PERCENT = env.integer(
+    "CLAUDCODE_CACHE_READ_WEIGHT_PERCENT", 10, "What a token read from a cache counts in budgets."
+)
+COUNT_TOKENS_RPM = env.integer(
+    "CLAUDCODE_COUNT_TOKENS_RPM", 3000, "Calls of `count_tokens` a minute, for each key."
+)
+VALKEY_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_VALKEY_SECONDS_MAX", 1.0, "Longest wait for Valkey; after it the answer is 503."
+)
+POLICY_CACHE_ENTRIES_MAX = env.integer(
+    "CLAUDCODE_POLICY_CACHE_ENTRIES_MAX", 100_000, "Keys that one process remembers."
+)
+POLICY_AGE_S_MAX = env.integer(
+    "CLAUDCODE_POLICY_AGE_S_MAX", 60, "After this long a remembered key is read again."
+)
+LOOKUPS_PER_S_MAX = env.integer(
+    "CLAUDCODE_LOOKUPS_PER_S_MAX", 50, "Unknown keys that one process looks up in a second."
+)
+
+# --- Ledger -------------------------------------------------------------------------------------
+
+DRAIN_BATCH = env.integer("CLAUDCODE_DRAIN_BATCH", 1000, "Ledger events that one statement writes.")
+DRAIN_LAG_S_MAX = env.integer(
+    "CLAUDCODE_DRAIN_LAG_S_MAX", 60, "`/readyz` fails when the ledger is further behind than this."
+)
+EVENTS_KEEP_S = env.integer(
+    "CLAUDCODE_EVENTS_KEEP_S", 60, "How long a written event stays in Valkey."
+)
+
+# --- Django -------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "daphne",  # First: it replaces `runserver` with one that speaks ASGI.
+    "unfold",  # Before the admin, whose templates it replaces.
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "channels",
+    "keys",
+    "usage",
+    "proxy",
+    "claudcode",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "claudcode.urls"
+ASGI_APPLICATION = "claudcode.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DATABASES = {"default": stores.database(DATABASE_URL, DATABASE_CONNECTIONS_MAX)}
+CACHES = {"default": stores.cache(VALKEY_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+# Static files are served out of the apps' own folders, so no `collectstatic` is owed to anyone.
+WHITENOISE_USE_FINDERS = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+REST_FRAMEWORK = {
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+}
+UNFOLD = {"SITE_TITLE": "ClaudCode", "SITE_HEADER": "ClaudCode", "SITE_URL": "/"}
+
+# --- Celery -------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = stores.broker_url(VALKEY_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+# A tick that nobody took within its second is dropped: the next one does all of its work.
+CELERY_BEAT_SCHEDULE = {
+    "drain": {"task": "usage.tasks.drain", "schedule": 1.0, "options": {"expires": 1.0}},
+    "sweep": {"task": "usage.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
+}
+
+LOGGING = logging.configuration(LOG_LEVEL)

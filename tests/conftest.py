@@ -1,0 +1,94 @@
+"""Real engines for the tests: one Postgres and one Valkey per test process, started when asked for.
+
+With DATABASE_URL and VALKEY_URL set, those servers are used: Postgres with a database of its own
+(`test_…`, Django's rule), Valkey with logical database 15, which is flushed before each test.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+# A developer's .env speaks of their gateway, not of the tests.
+os.environ["CLAUDCODE_ENV_FILE"] = os.devnull
+os.environ.setdefault("CLAUDCODE_SECRET_KEY", "only-for-tests-" + "x" * 50)
+os.environ["DJANGO_SETTINGS_MODULE"] = "claudcode.settings"
+TEST_DATABASE = 15  # of Valkey: the last, so that it is nobody's by accident
+
+# Processes of pytest-xdist inherit the addresses that the main one chose; they get their own.
+EMBEDDED = os.environ.get("CLAUDCODE_TESTS_EMBEDDED") == "1" or not (
+    os.environ.get("DATABASE_URL") and os.environ.get("VALKEY_URL")
+)
+# Directly under /tmp: short enough for sockets, and reachable for the user Postgres runs as.
+STATE = Path(tempfile.mkdtemp(prefix="claudcode-tests-", dir="/tmp")) if EMBEDDED else None
+if STATE is not None:
+    os.environ["CLAUDCODE_TESTS_EMBEDDED"] = "1"
+    os.environ["CLAUDCODE_STATE"] = str(STATE)
+    os.environ["DATABASE_URL"] = f"postgresql://claudcode@/claudcode?host={STATE}/run"
+    os.environ["VALKEY_URL"] = f"unix://{STATE}/run/valkey.sock?db=0"
+else:
+    url = urlsplit(os.environ["VALKEY_URL"])
+    os.environ["VALKEY_URL"] = (
+        url._replace(query=f"db={TEST_DATABASE}").geturl()
+        if url.scheme == "unix"
+        else url._replace(path=f"/{TEST_DATABASE}").geturl()
+    )
+
+
+def pytest_configure() -> None:
+    # Not by an option of pytest-django: it would load the settings before the lines above.
+    from django.conf import settings
+
+    assert settings.DATABASES
+
+
+def pytest_unconfigure() -> None:
+    if STATE is not None:
+        shutil.rmtree(STATE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[None]:
+    """Postgres and Valkey at the addresses of the settings."""
+    if STATE is None:
+        yield
+        return
+    from claudcode.engines import pair
+    from claudcode.engines.state import StateFolder
+
+    state = StateFolder(STATE)
+    with state.lock(), pair.running(state, with_postgres=True, with_valkey=True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(engines: None, django_db_modify_db_settings: None) -> None:
+    """Have Postgres before pytest-django makes its database there."""
+
+
+@pytest.fixture
+def database_url(transactional_db: None) -> str:
+    """The address of the test database, for another process; what a test writes is committed."""
+    from django.db import connection
+
+    base = os.environ["DATABASE_URL"]
+    return urlsplit(base)._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+
+
+@pytest.fixture
+def valkey_url(engines: None) -> str:
+    """The address of Valkey."""
+    return os.environ["VALKEY_URL"]
+
+
+@pytest.fixture
+def valkey(valkey_url: str) -> Iterator[redis.Redis]:
+    """A synchronous client of an empty Valkey."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushdb()
+        yield client
