@@ -34,7 +34,7 @@ model_id_validator = RegexValidator(
 )
 model_pattern_validator = RegexValidator(
     r"\A[A-Za-z0-9*][A-Za-z0-9._:@/*-]*\Z",
-    "Write a model id, such as claude-haiku-4-5, or a pattern, such as claude-haiku-*.",
+    "Write a model id or a pattern, such as claude-haiku-*.",
 )
 
 
@@ -142,7 +142,7 @@ class ApiKey(models.Model):
         models.CharField(max_length=100, validators=[model_pattern_validator]),
         default=list,
         blank=True,
-        help_text="Allowed model ids or patterns such as claude-haiku-*. Empty: all models.",
+        help_text="Ids or patterns, such as claude-haiku-*. Empty: all models.",
     )
 
     class Meta:

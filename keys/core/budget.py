@@ -15,8 +15,9 @@ WINDOW_S_MAX = 366 * 86_400
 
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _WINDOW = re.compile(r"(?P<count>[1-9][0-9]{0,8})(?P<suffix>[smhdw])", re.ASCII)
-_TOKENS = re.compile(r"[0-9][0-9_]*", re.ASCII)
-_USD = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
+_TOKENS = re.compile(r"[0-9][0-9_]{0,30}", re.ASCII)
+# 28 digits are what Decimal multiplies exactly, and nine decimals reach down to one nano-dollar.
+_USD = re.compile(r"[0-9]{1,19}(\.[0-9]{1,9})?", re.ASCII)
 
 
 class BadBudget(ValueError):
@@ -53,11 +54,8 @@ def parse_usd(text: str, *, strict: bool = False, anchored: bool = False) -> Bud
 def nanousd(text: str) -> int:
     """Return the nano-dollars in a plain decimal number of dollars. Raises `BadBudget`."""
     if not _USD.fullmatch(text):
-        raise BadBudget(f"'{text}' is not an amount of US dollars, as in 20/30d or 0.50/1h")
-    exact = Decimal(text) * NANOUSD_PER_USD
-    if exact != exact.to_integral_value():
-        raise BadBudget(f"'{text}' US dollars is finer than a nano-dollar")
-    return int(exact)
+        raise BadBudget(f"'{text}' is not an amount of US dollars, such as 20 or 0.50")
+    return int(Decimal(text) * NANOUSD_PER_USD)
 
 
 def parse_window(text: str) -> int:

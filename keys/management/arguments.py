@@ -1,4 +1,4 @@
-"""What commands that make keys and teams have in common: limits as arguments, errors as sentences."""
+"""What commands that make keys and teams share: limits as arguments, errors as sentences."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def add_limits(parser: ArgumentParser, *, rpm: int | None, concurrency: int | No
         action="append",
         type=_budget(parse_tokens),
         metavar="N/WINDOW",
-        help="token budget such as 5000000/5h (windows end in s, m, h, d or w), or none; repeatable",
+        help="token budget such as 5000000/5h (window in s, m, h, d or w), or none; repeatable",
     )
     parser.add_argument(
         "--usd",

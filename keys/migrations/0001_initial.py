@@ -242,13 +242,13 @@ class Migration(migrations.Migration):
                             validators=[
                                 django.core.validators.RegexValidator(
                                     "\\A[A-Za-z0-9*][A-Za-z0-9._:@/*-]*\\Z",
-                                    "Write a model id, such as claude-haiku-4-5, or a pattern, such as claude-haiku-*.",
+                                    "Write a model id or a pattern, such as claude-haiku-*.",
                                 )
                             ],
                         ),
                         blank=True,
                         default=list,
-                        help_text="Allowed model ids or patterns such as claude-haiku-*. Empty: all models.",
+                        help_text="Ids or patterns, such as claude-haiku-*. Empty: all models.",
                         size=None,
                     ),
                 ),

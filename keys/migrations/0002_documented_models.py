@@ -17,7 +17,7 @@ DOCUMENTED = [
 ]
 
 
-def add(apps, schema_editor):
+def add(apps, _schema_editor):
     claude_models = apps.get_model("keys", "ClaudeModel").objects
     for position, (model_id, name, released_at, context, output) in enumerate(DOCUMENTED):
         claude_models.create(
