@@ -1,0 +1,23 @@
+"""What the command line can choose, as one value."""
+
+from dataclasses import dataclass, field
+
+from simulator.marks import Script
+
+# About 0.6 KB each.
+BOOKS_MAX = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Choices for a whole run. `script` is what a prompt without marks gets.
+
+    `credentials` are the accepted ones; none given accepts any that is not empty. With a `seed`,
+    ids and words are the same in every run.
+    """
+
+    seed: int | None = None
+    credentials: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    books_max: int = BOOKS_MAX
+    script: Script = field(default_factory=Script)
