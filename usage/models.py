@@ -208,7 +208,7 @@ class Price(models.Model):
     us_percent = models.PositiveSmallIntegerField(
         default=100,
         verbose_name="US inference, percent",
-        help_text="Multiplies token rates when upstream computed in the US. 100: the same.",
+        help_text="Multiplies the token rates of inference in the US. 100: no change.",
     )
 
     class Meta:

@@ -1,0 +1,54 @@
+"""Drains that are killed with -9 while they write."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from django.db import connection
+
+from tests.ledger_events import a_closing, an_opening, append_event
+from usage import ledger
+from usage.core.event import ExchangeStatus
+from usage.models import HourlyRollup, LedgerEntry
+from usage.statements import COMPARE
+
+EVENTS = 1_200
+DRAIN_FOR_EVER = """
+import django
+django.setup()
+from usage import ledger
+while True:
+    ledger.drain()
+"""
+
+
+def drain_until_killed(environment, rows_at_least):
+    child = subprocess.Popen([sys.executable, "-c", DRAIN_FOR_EVER], env=environment)
+    try:
+        deadline = time.monotonic() + 30
+        while LedgerEntry.objects.count() < rows_at_least:
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+
+
+def test_drains_killed_while_they_write_lose_nothing_and_count_nothing_twice(
+    database_url, valkey, settings
+):
+    for number in range(EVENTS // 2):
+        opening = an_opening(apikey_id=number % 5)
+        append_event(valkey, opening, a_closing(status=ExchangeStatus.ABANDONED), shard=number % 3)
+        append_event(valkey, opening, a_closing(), shard=number % 3)
+    environment = os.environ | {"DATABASE_URL": database_url, "CLAUDCODE_DRAIN_BATCH": "7"}
+    for kill in range(1, 4):
+        drain_until_killed(environment, kill * EVENTS // 10)
+    ledger.drain()
+    assert LedgerEntry.objects.filter(status="completed").count() == EVENTS // 2
+    assert sum(row.requests for row in HourlyRollup.objects.all()) == EVENTS // 2
+    with connection.cursor() as cursor:
+        cursor.execute(COMPARE)
+        assert cursor.fetchall() == []

@@ -1,0 +1,208 @@
+"""The drain: events that settlements appended to Valkey become ledger rows and roll-up sums.
+
+The only module that writes the ledger and its roll-up. For each shard, and batch by batch:
+
+    1  begin; take the shard's advisory lock, or leave: someone else is at it
+    2  read the events after `{sNN}:drained`
+    3  one statement: insert the rows, and add exactly what was inserted to the roll-up
+    4  commit
+    5  set `{sNN}:drained` to the last event read
+    6  trim the stream, but for what a window's cold start may still read
+
+Killed before 4, nothing happened. Killed between 4 and 5, the batch is read again and inserts
+nothing, since each row is keyed by its exchange, so nothing is added to the roll-up either. The
+lock ends with the commit, so a drain that stalls between 4 and 5 may set `drained` back: a batch
+is read twice, with the same result. Only what is before `drained` is ever trimmed.
+
+A row is never changed, except that a settlement replaces an abandonment of the same exchange; the
+roll-up then moves by the difference. Whichever comes first, the settlement stays; of two
+settlements the first. An event that Postgres refuses becomes a dead letter and holds nobody up.
+"""
+
+import datetime as dt
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import DataError, IntegrityError, connection, transaction
+from redis import Redis
+
+from keys import valkey
+from keys.limiter import shard_tag
+from usage.core.event import join, parse_anchors
+from usage.models import DeadLetter
+from usage.statements import RECORD
+
+# "ledg" in ASCII: the first half of the advisory lock's key, the second is the shard.
+LOCK_CLASS = 0x6C656467
+# A drain ends even if events come faster than it writes them; the next one starts within a second.
+ROUNDS_MAX = 20
+
+BEGINNING = "0-0"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a shard's stream, and the ledger row that it says, as JSON."""
+
+    stream_id: str
+    fields: dict[bytes, bytes]
+    row: bytes
+
+
+def drain(client: Redis | None = None) -> int:
+    """Write the events of every shard to the ledger; return how many were read.
+
+    Any number of drains may run at once, and each may be killed anywhere.
+    """
+    client = client or valkey.client()
+    total = 0
+    for _round in range(ROUNDS_MAX):
+        counts = [_drain_batch(client, shard) for shard in _oldest_ms(client)]
+        total += sum(counts)
+        if max(counts, default=0) < settings.DRAIN_BATCH:
+            break
+    _trim(client)
+    return total
+
+
+def drain_lag(client: Redis | None = None) -> float:
+    """Return the age in seconds of the oldest event that is not in the ledger yet; 0 if none."""
+    client = client or valkey.client()
+    oldest_ms = min(_oldest_ms(client).values(), default=None)
+    return 0.0 if oldest_ms is None else max(0, _now_ms(client) - oldest_ms) / 1000
+
+
+def undrained(client: Redis, shard: int) -> list[dict[bytes, bytes]]:
+    """Return the fields of all events of a shard that are not in the ledger yet, oldest first."""
+    return [fields for _id, fields in _entries(client, shard, count=None)]
+
+
+def row(fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """Return the ledger row that the fields of an event say. Raises `ValueError` for none."""
+    try:
+        joined = join(fields[b"o"], fields[b"c"], int(fields[b"t"]))
+        anchors = parse_anchors(fields[b"w"])
+    except KeyError as error:
+        raise ValueError(f"the event has no field {error}") from error
+    return joined | {"anchors": anchors}
+
+
+def _drain_batch(client: Redis, shard: int) -> int:
+    with transaction.atomic():
+        if not _lock(shard):
+            return 0
+        entries = _entries(client, shard, count=settings.DRAIN_BATCH)
+        events = [event for entry in entries if (event := _event(shard, *entry))]
+        _record(shard, events)
+    if entries:
+        client.set(_drained_key(shard), entries[-1][0])
+    return len(entries)
+
+
+def _lock(shard: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, shard])
+        return bool(cursor.fetchone()[0])
+
+
+def _entries(
+    client: Redis, shard: int, *, count: int | None
+) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    drained = (client.get(_drained_key(shard)) or BEGINNING.encode()).decode()
+    return client.xrange(_events_key(shard), min=f"({drained}", count=count)
+
+
+def _event(shard: int, stream_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
+    try:
+        return Event(stream_id.decode(), fields, orjson.dumps(row(fields)))
+    except (ValueError, orjson.JSONEncodeError) as error:
+        _quarantine(shard, stream_id.decode(), fields, error)
+        return None
+
+
+def _record(shard: int, events: Sequence[Event]) -> None:
+    """Write the batch; one that Postgres refuses is halved until the culprit stands alone."""
+    if not events:
+        return
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            rows = b",".join(event.row for event in events)
+            cursor.execute(RECORD, [f"[{rows.decode()}]"])
+    except (DataError, IntegrityError) as error:
+        if len(events) == 1:
+            _quarantine(shard, events[0].stream_id, events[0].fields, error)
+            return
+        half = len(events) // 2
+        _record(shard, events[:half])
+        _record(shard, events[half:])
+
+
+def _quarantine(shard: int, stream_id: str, fields: dict[bytes, bytes], error: Exception) -> None:
+    letter = DeadLetter(
+        shard=shard,
+        stream_id=stream_id,
+        fields={_printable(name): _printable(value) for name, value in fields.items()},
+        error=str(error),
+        found_at=dt.datetime.now(dt.UTC),
+    )
+    DeadLetter.objects.bulk_create([letter], ignore_conflicts=True)
+    logger.error("event %s of shard %s became a dead letter: %s", stream_id, shard, error)
+
+
+def _printable(value: bytes) -> str:
+    # Postgres keeps neither U+0000 nor what is not UTF-8.
+    return value.decode(errors="backslashreplace").replace("\0", "\\x00")
+
+
+def _oldest_ms(client: Redis) -> dict[int, int]:
+    """Return when the oldest event not drained was appended, for each shard that has one."""
+    shards = range(settings.SHARDS)
+    pipeline = client.pipeline(transaction=False)
+    for shard, position in zip(shards, _positions(client), strict=True):
+        after = (position or BEGINNING.encode()).decode()
+        pipeline.xrange(_events_key(shard), min=f"({after}", count=1)
+    found = zip(shards, pipeline.execute(), strict=True)
+    return {shard: _stream_id(entries[0][0])[0] for shard, entries in found if entries}
+
+
+def _trim(client: Redis) -> None:
+    shards = range(settings.SHARDS)
+    keep_from = (_now_ms(client) - settings.EVENTS_KEEP_S * 1000, 0)
+    pipeline = client.pipeline(transaction=False)
+    for shard, position in zip(shards, _positions(client), strict=True):
+        if position:
+            ms, sequence = min(_stream_id(position), keep_from)
+            pipeline.xtrim(_events_key(shard), minid=f"{ms}-{sequence}", approximate=False)
+    pipeline.execute()
+
+
+def _positions(client: Redis) -> list[bytes | None]:
+    """Return how far each shard is drained, as the id of an event."""
+    pipeline = client.pipeline(transaction=False)
+    for shard in range(settings.SHARDS):
+        pipeline.get(_drained_key(shard))
+    return pipeline.execute()
+
+
+def _stream_id(text: bytes) -> tuple[int, int]:
+    ms, _, sequence = text.decode().partition("-")
+    return int(ms), int(sequence)
+
+
+def _now_ms(client: Redis) -> int:
+    seconds, microseconds = client.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+def _drained_key(shard: int) -> str:
+    return f"{shard_tag(shard)}:drained"
+
+
+def _events_key(shard: int) -> str:
+    return f"{shard_tag(shard)}:events"
