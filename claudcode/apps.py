@@ -5,3 +5,6 @@ from django.apps import AppConfig
 
 class ClaudcodeConfig(AppConfig):
     name = "claudcode"
+
+    def ready(self) -> None:
+        from claudcode import checks  # noqa: F401  Registers them.

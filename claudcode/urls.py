@@ -3,6 +3,9 @@
 from django.contrib import admin
 from django.urls import path
 
+from claudcode import views
+
 urlpatterns = [
+    path("", views.landing, name="landing"),
     path("admin/", admin.site.urls),
 ]

@@ -52,10 +52,10 @@ class EngineUser:
             os.chown(below, self.uid, self.gid, follow_symlinks=False)
 
     def reaches(self, path: Path) -> bool:
-        """Return whether this user can pass through every folder above `path` and read it."""
+        """Return whether this user can pass through every folder above `path` and enter or run it."""
         if not self.drops:
             return True
-        probe = ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", str(path)]
+        probe = ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)]
         return subprocess.run(probe, cwd="/", check=False, **self.popen_arguments()).returncode == 0  # type: ignore[call-overload, no-any-return]
 
 

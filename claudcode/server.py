@@ -1,0 +1,57 @@
+"""The gateway's server: `python -m claudcode.server`, which is uvicorn with the options it needs.
+
+`manage.py up` starts it, and so does whoever runs the gateway under a process manager of their own.
+"""
+
+import argparse
+
+import django
+import uvicorn
+
+from claudcode import env
+
+# Longer than the 60 s that reverse proxies and SDKs keep an idle connection, so that it is never
+# we who close one at the moment a request is sent into it.
+KEEP_ALIVE_S = 75
+# A worker that parses a body of 32 MB is busy, not dead.
+WORKER_ANSWER_SECONDS_MAX = 30
+BACKLOG = 2048
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT; then let exchanges finish for `--shutdown` seconds."""
+    env.export_default("DJANGO_SETTINGS_MODULE", "claudcode.settings")
+    django.setup()
+    from django.conf import settings
+
+    from claudcode.http import BoundedProtocol
+
+    parser = argparse.ArgumentParser(prog="python -m claudcode.server", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--shutdown", type=int, default=settings.SHUTDOWN_SECONDS_MAX)
+    options = parser.parse_args()
+    uvicorn.run(
+        "claudcode.asgi:application",
+        host=options.host,
+        port=options.port,
+        workers=options.workers,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="auto",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,  # Django's, set up above and in each worker.
+        access_log=False,  # An exchange is in the ledger.
+        proxy_headers=False,  # TRUSTED_PROXIES decides, where the address is used.
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=options.shutdown,
+        timeout_worker_healthcheck=WORKER_ANSWER_SECONDS_MAX,
+    )
+
+
+if __name__ == "__main__":
+    main()
