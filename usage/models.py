@@ -91,12 +91,12 @@ class LedgerEntry(models.Model):
             # Cold start of a key's or a team's windows, out of the index alone; what one key did.
             models.Index(
                 fields=("apikey", "settled_at"),
-                include=("admitted_at", "charged_tokens", "cost_nanousd"),
+                include=("charged_tokens", "cost_nanousd"),
                 name="ledgerentry_apikey_settled",
             ),
             models.Index(
                 fields=("team", "settled_at"),
-                include=("admitted_at", "charged_tokens", "cost_nanousd"),
+                include=("charged_tokens", "cost_nanousd"),
                 name="ledgerentry_team_settled",
             ),
             # Cold start of anchored windows: the newest entry that names one.

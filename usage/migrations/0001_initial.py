@@ -178,12 +178,12 @@ class Migration(migrations.Migration):
                     models.Index(fields=["settled_at"], name="ledgerentry_settled"),
                     models.Index(
                         fields=["apikey", "settled_at"],
-                        include=("admitted_at", "charged_tokens", "cost_nanousd"),
+                        include=("charged_tokens", "cost_nanousd"),
                         name="ledgerentry_apikey_settled",
                     ),
                     models.Index(
                         fields=["team", "settled_at"],
-                        include=("admitted_at", "charged_tokens", "cost_nanousd"),
+                        include=("charged_tokens", "cost_nanousd"),
                         name="ledgerentry_team_settled",
                     ),
                     models.Index(
