@@ -5,7 +5,7 @@ The data plane is a plain ASGI callable: no Django request, middleware or sessio
 
 from claudcode import env
 
-env.export_default("DJANGO_SETTINGS_MODULE", "claudcode.settings")
+env.use_settings()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.conf import settings  # noqa: E402

@@ -13,6 +13,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
+from claudcode import stores
+
 TAG = "claudcode"
 VALKEY_SCHEMES = frozenset({"redis", "rediss", "unix"})
 LOG_LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
@@ -57,7 +59,7 @@ def refuse_wrong_settings() -> None:
 
 
 @register(TAG)
-def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings."""
     return [finding for check in _checks for finding in check()]
 
@@ -81,9 +83,7 @@ def _secret_key() -> Findings:
 
 @_checks.append
 def _stores() -> Findings:
-    if settings.DATABASE_URL and not settings.DATABASE_URL.startswith(
-        ("postgres://", "postgresql://")
-    ):
+    if settings.DATABASE_URL and not stores.is_postgres(settings.DATABASE_URL):
         yield _error(
             "E003",
             "DATABASE_URL is not a Postgres URL.",

@@ -82,14 +82,14 @@ def export(name: str, value: str) -> None:
     os.environ[name] = value
 
 
-def export_default(name: str, value: str) -> None:
-    """Set a variable unless it is set already."""
-    os.environ.setdefault(name, value)
-
-
 def is_set(name: str) -> bool:
     """Return whether the variable is set and not empty, before any settings are loaded."""
     return bool(os.environ.get(name, "").strip())
+
+
+def use_settings() -> None:
+    """Name Django's settings module, unless the environment names one already."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "claudcode.settings")
 
 
 def inherited() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`, for load balancers: plain ASGI, so that neither a host name nor Django matters.
+"""`/healthz` and `/readyz`, for load balancers: plain ASGI, so that no host name matters.
 
 `/healthz` says that this process answers. `/readyz` says whether it can do its work: Postgres and
 Valkey answer, and the ledger is not too far behind. Both are open to anyone, so no answer names an
@@ -60,12 +60,12 @@ class Readiness:
 _readiness = Readiness()
 
 
-async def healthz(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def healthz(_scope: Any, _receive: Any, send: Any) -> None:
     """Answer 200: the process is alive."""
     await _answer(send, 200, {"status": "ok"})
 
 
-async def readyz(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def readyz(_scope: Any, _receive: Any, send: Any) -> None:
     """Answer 200 if every part is ready, else 503; the JSON says which is not."""
     parts = await _readiness.parts()
     ready = all(part.ok for part in parts)

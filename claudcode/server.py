@@ -20,7 +20,7 @@ BACKLOG = 2048
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; then let exchanges finish for `--shutdown` seconds."""
-    env.export_default("DJANGO_SETTINGS_MODULE", "claudcode.settings")
+    env.use_settings()
     django.setup()
     from django.conf import settings
 

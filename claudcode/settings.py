@@ -228,7 +228,6 @@ CELERY_BROKER_URL = stores.broker_url(VALKEY_URL)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 # A tick that nobody took within its second is dropped: the next one does all of its work.
 CELERY_BEAT_SCHEDULE = {

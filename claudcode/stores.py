@@ -6,7 +6,6 @@ Pure; opens no connection.
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
@@ -18,18 +17,24 @@ _DJANGO_NAMES = {"dbname": "NAME", "user": "USER", "password": "PASSWORD"}
 _DJANGO_NAMES |= {"host": "HOST", "port": "PORT"}
 
 
+def is_postgres(url: str) -> bool:
+    """Return whether `url` is one that Postgres' own library understands."""
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:
+        return False
+    return url.startswith(("postgres://", "postgresql://"))
+
+
 def database(url: str, connections_max: int) -> dict[str, Any]:
     """Return Django's `DATABASES` entry for a Postgres URL.
 
-    Without a URL it is a database that refuses every query: commands that need none still run.
+    Without a URL, or with a wrong one (check E003 tells), it is a database that refuses every
+    query, so that commands that need none still run.
     """
-    if not url:
+    if not is_postgres(url):
         return {"ENGINE": "django.db.backends.dummy"}
-    try:
-        params = conninfo_to_dict(url)
-    except ProgrammingError as error:
-        # The message of libpq can quote the URL, password and all.
-        raise ImproperlyConfigured("DATABASE_URL is not a Postgres URL.") from error
+    params = conninfo_to_dict(url)
     named = {_DJANGO_NAMES[k]: str(v) for k, v in params.items() if k in _DJANGO_NAMES}
     options = {k: v for k, v in params.items() if k not in _DJANGO_NAMES}
     return {

@@ -52,7 +52,7 @@ class EngineUser:
             os.chown(below, self.uid, self.gid, follow_symlinks=False)
 
     def reaches(self, path: Path) -> bool:
-        """Return whether this user can pass through every folder above `path` and enter or run it."""
+        """Return whether this user can pass every folder above `path`, and enter or run it."""
         if not self.drops:
             return True
         probe = ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)]

@@ -13,37 +13,46 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from typing import IO
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
 
 from claudcode import env
 from claudcode.engines import pair
-from claudcode.engines.children import EngineError
-from claudcode.engines.state import START_SECONDS_MAX, Addresses, StateFolder
+from claudcode.engines.children import EngineError, wait_until
+from claudcode.engines.state import START_SECONDS_MAX, Addresses, StateBusy, StateFolder
 
-# Anything else may ask the database, so it gets one. `up` brings its own.
+# Anything else may ask the database, so it gets one.
 ENGINELESS = frozenset(
     {
         *("check", "collectstatic", "compilemessages", "diffsettings", "findstatic", "help"),
         *("makemessages", "makemigrations", "settings_table", "startapp", "startproject"),
-        *("up", "version"),
+        "version",
     }
 )
 HELP = frozenset({"-h", "--help", "--version"})
 # How long a command that is done waits for others that use the engines it started.
 USERS_SECONDS_MAX = 600.0
+# How long `up` waits for such a command to finish.
+UP_WAIT_SECONDS_MAX = 10.0
+
+# Between `manage.py` and the command stands Django, which passes nothing on.
+_running: pair.Pair | None = None
 
 
 def run(argv: Sequence[str]) -> int:
     """Run the management command of `argv`; return the exit code if it cannot be run."""
-    env.export_default("DJANGO_SETTINGS_MODULE", "claudcode.settings")
-    from django.core.management import execute_from_command_line
-
+    env.use_settings()
     try:
         words = take_state(argv)
         with engines_for(words):
             execute_from_command_line(words)
-    except EngineError as error:
+    except (EngineError, ImproperlyConfigured) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -63,6 +72,11 @@ def take_state(argv: Sequence[str]) -> list[str]:
     return words
 
 
+def running_engines() -> pair.Pair | None:
+    """Return the engines that this process runs."""
+    return _running
+
+
 def missing_urls() -> tuple[bool, bool]:
     """Return whether Postgres and Valkey must be embedded, because no URL is set for them."""
     return not env.is_set("DATABASE_URL"), not env.is_set("VALKEY_URL")
@@ -70,23 +84,26 @@ def missing_urls() -> tuple[bool, bool]:
 
 def export_addresses(state: StateFolder, addresses: Addresses) -> None:
     """Give this process and its children the engines' addresses and the state's secret key."""
-    for name, url in (
-        ("DATABASE_URL", addresses.database_url),
-        ("VALKEY_URL", addresses.valkey_url),
-    ):
-        if url:
-            env.export(name, url)
-    if not env.is_set("CLAUDCODE_SECRET_KEY"):
+    urls = {"DATABASE_URL": addresses.database_url, "VALKEY_URL": addresses.valkey_url}
+    embedded = {name: url for name, url in urls.items() if url}
+    for name, url in embedded.items():
+        env.export(name, url)
+    if embedded and not env.is_set("CLAUDCODE_SECRET_KEY"):
         env.export("CLAUDCODE_SECRET_KEY", state.secret_key())
 
 
 @contextlib.contextmanager
 def engines_for(words: Sequence[str]) -> Iterator[None]:
     """Have the engines that the command of `words` needs for as long as the block runs."""
-    if not _needs_engines(words) or not any(missing_urls()):
+    if not _needs_engines(words) or not (words[1] == "up" or any(missing_urls())):
         yield
         return
     state = StateFolder(env.state_folder())
+    if words[1] == "up":
+        # Even when it starts no engine: two on one folder would run one schedule twice.
+        with _lock_for_up(state), _terminated_as_exit(), start(state, holder="up"):
+            yield
+        return
     lock = state.lock()
     if lock is None:
         with state.using():
@@ -99,7 +116,7 @@ def engines_for(words: Sequence[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def start(state: StateFolder, *, holder: str) -> Iterator[pair.Pair]:
+def start(state: StateFolder, *, holder: str) -> Iterator[None]:
     """Run the engines that are missing, publish and export their addresses.
 
     The caller holds the lock of `state`.
@@ -120,14 +137,36 @@ def start(state: StateFolder, *, holder: str) -> Iterator[pair.Pair]:
         )
         export_addresses(state, addresses)
         state.publish(addresses)
+        global _running
+        _running = engines
         try:
-            yield engines
+            yield
         finally:
             state.unpublish()
 
 
 def _needs_engines(words: Sequence[str]) -> bool:
     return len(words) > 1 and words[1] not in ENGINELESS and not HELP & set(words)
+
+
+def _lock_for_up(state: StateFolder) -> IO[bytes]:
+    """Take the lock, waiting for a command that holds it, but not for another `up`."""
+    held: list[IO[bytes]] = []
+
+    def decided() -> bool:
+        lock = state.lock()
+        held.extend([lock] if lock else [])
+        holder = state.addresses()
+        return lock is not None or (holder is not None and holder.holder == "up")
+
+    wait_until(decided, UP_WAIT_SECONDS_MAX)
+    if held:
+        return held[0]
+    holder = state.addresses()
+    who = f"`manage.py {holder.holder}` (process {holder.pid})" if holder else "another command"
+    raise StateBusy(
+        f"{state.path} is in use by {who}. Stop that first, or choose another folder with --state."
+    )
 
 
 def _published(state: StateFolder) -> Addresses:
@@ -139,9 +178,13 @@ def _published(state: StateFolder) -> Addresses:
 
 @contextlib.contextmanager
 def _terminated_as_exit() -> Iterator[None]:
-    # Without this SIGTERM would end us with the engines still to be stopped.
-    previous = signal.signal(signal.SIGTERM, lambda signum, _frame: sys.exit(128 + signum))
+    # Without this they would end us with the engines still to be stopped.
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    for signum, handler in before.items():
+        if handler != signal.SIG_IGN:  # As under nohup.
+            signal.signal(signum, lambda number, _frame: sys.exit(128 + number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

@@ -38,6 +38,9 @@ def running(
 
     Raises `EngineError` when one cannot start; whatever has started is stopped in every case.
     """
+    if not (with_postgres or with_valkey):
+        yield Pair(None, None)
+        return
     user = engine_user((state.path / "postgres").resolve())
     with contextlib.ExitStack() as stack:
         sockets = stack.enter_context(state.socket_folder(user))

@@ -1,0 +1,82 @@
+"""What `manage.py up` prints when it is ready: where to go, what to paste, what is shown once."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from claudcode.first_run import OPERATOR, FirstSecrets
+
+EXAMPLE_MODEL = "claude-haiku-4-5"
+PLACEHOLDER = "sk-cc-YOUR-KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where exchanges go. `simulated` when there is no credential to send them to Anthropic."""
+
+    base_url: str
+    simulated: bool
+
+
+def welcome(base_url: str, secrets: FirstSecrets, upstream: Upstream, state: Path) -> str:
+    """Return the text."""
+    return "\n".join(
+        [
+            "",
+            "ClaudCode is ready.",
+            "",
+            f"  Base URL   {base_url}   (with or without /v1)",
+            f"  Admin      {base_url}/admin/",
+            *_operator(secrets),
+            *_key(secrets),
+            *_upstream(upstream),
+            f"  State      {state}",
+            "",
+            "Try it:",
+            "",
+            example(base_url, secrets.api_key or PLACEHOLDER),
+            "",
+            "Ctrl-C stops everything.",
+            "",
+        ]
+    )
+
+
+def example(base_url: str, key: str) -> str:
+    """Return a command that works when pasted, if `key` is a real one."""
+    body = (
+        f'{{"model":"{EXAMPLE_MODEL}","max_tokens":100,'
+        '"messages":[{"role":"user","content":"Hello"}]}'
+    )
+    return " \\\n".join(
+        [
+            f"  curl {base_url}/v1/messages",
+            f"    -H {shlex.quote(f'x-api-key: {key}')}",
+            "    -H 'anthropic-version: 2023-06-01' -H 'content-type: application/json'",
+            f"    -d {shlex.quote(body)}",
+        ]
+    )
+
+
+def _operator(secrets: FirstSecrets) -> list[str]:
+    if secrets.operator_password is None:
+        return []
+    return [
+        f"  Operator   {OPERATOR}",
+        f"  Password   {secrets.operator_password}   (shown this once)",
+    ]
+
+
+def _key(secrets: FirstSecrets) -> list[str]:
+    if secrets.api_key is None:
+        return ["  API key    shown when it was issued; `manage.py apikey_issue` makes another"]
+    return [f"  API key    {secrets.api_key}   (shown this once)"]
+
+
+def _upstream(upstream: Upstream) -> list[str]:
+    if not upstream.simulated:
+        return [f"  Upstream   {upstream.base_url}"]
+    return [
+        "  Upstream   THE SIMULATOR. Answers are made up: there is no Anthropic credential.",
+        "             Set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN) and start again for Claude.",
+    ]
