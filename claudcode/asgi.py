@@ -16,7 +16,7 @@ django_application = get_asgi_application()  # Sets Django up; what follows need
 
 from claudcode import checks, health  # noqa: E402
 from claudcode.engines.children import end_with_parent  # noqa: E402
-from proxy import gateway  # noqa: E402
+from proxy.application import application as data_plane  # noqa: E402
 
 if settings.SUPERVISED:
     end_with_parent()
@@ -26,13 +26,13 @@ application = ProtocolTypeRouter(
     {
         "http": URLRouter(
             [
-                re_path(r"^v1(?:/|$)", gateway.application),
-                re_path(r"^api/hello$", gateway.application),
+                re_path(r"^v1(?:/|$)", data_plane),
+                re_path(r"^api/hello$", data_plane),
                 re_path(r"^healthz$", health.healthz),
                 re_path(r"^readyz$", health.readyz),
                 re_path(r"", django_application),
             ]
         ),
-        "lifespan": gateway.lifespan,
+        "lifespan": data_plane.lifespan,
     }
 )

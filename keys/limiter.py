@@ -1,0 +1,310 @@
+"""The asynchronous side of limits: one script call to admit, one to settle.
+
+Knows Valkey and the names of its keys; decides nothing itself (keys/core/limits.py and keys/lua/
+do). A window that Valkey does not know is loaded from the ledger first, through `History`, so
+that losing Valkey loses no budget state that had been drained.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from keys.core.access import KeyPolicy
+from keys.core.limits import (
+    Admitted,
+    Denied,
+    Limit,
+    Obstacle,
+    Reading,
+    Unit,
+    Wanted,
+    deny,
+    encode_question,
+    shape,
+)
+
+LUA = Path(__file__).parent / "lua"
+# A load races with settlements of the scope; each repeat needs one more of them in the same
+# millisecond, so five in a row means that something else is wrong.
+LOAD_TRIES_MAX = 5
+NOTHING = Wanted(0, 0, 0, 0, 0, 0)
+
+
+class LimiterUnavailable(Exception):
+    """The store that limits depend on did not answer in time."""
+
+
+class AdmissionUnknown(LimiterUnavailable):
+    """The store may or may not have admitted the exchange: it must be voided."""
+
+
+class History(Protocol):
+    """Where the cold start of a window comes from. Raises `LimiterUnavailable`."""
+
+    async def __call__(self, limit: Limit, backlog: "Backlog") -> "Past": ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The end of a shard's event stream: rows that the ledger may or may not have yet."""
+
+    now_ms: int
+    events: Sequence[dict[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a window has seen: amounts by bucket, and the start of an anchored one (0 for none)."""
+
+    buckets: Sequence[tuple[int, int]]
+    anchor_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an exchange is charged. `closing` is the JSON of `usage.core.event.Closing`."""
+
+    shard: int
+    exchange_id: str
+    scopes: str
+    opening: bytes
+    tokens: int
+    nanousd: int
+    closing: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an exchange in flight has come; an empty `closing` means not at all."""
+
+    exchange_id: str
+    tokens: int
+    nanousd: int
+    closing: bytes
+
+
+def source(name: str) -> str:
+    """Return the Lua source of one script, with what all of them begin with."""
+    return (LUA / "window.lua").read_text() + (LUA / f"{name}.lua").read_text()
+
+
+def shard_tag(shard: int) -> str:
+    """Return the hash tag that all keys of a shard begin with."""
+    return f"{{s{shard:02d}}}"
+
+
+class Limiter:
+    """Admits and settles exchanges against the limits of their policies.
+
+    `now_ms` is a clock for tests; without one the scripts take Valkey's.
+    """
+
+    def __init__(
+        self,
+        valkey: "Redis",
+        history: History,
+        *,
+        lease_ttl_ms: int,
+        now_ms: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._valkey = valkey
+        self._history = history
+        self._lease_ttl_ms = lease_ttl_ms
+        self._now_ms = now_ms
+        names = ("admit", "settle", "renew", "load")
+        self._scripts = {name: valkey.register_script(source(name)) for name in names}
+
+    async def admit(
+        self, policy: KeyPolicy, exchange_id: str, wanted: Wanted, opening: bytes
+    ) -> Admitted | Denied:
+        """Ask for a place for the exchange, under every limit of the policy at once.
+
+        Raises `LimiterUnavailable`, or `AdmissionUnknown` when the question was sent and the
+        answer lost.
+        """
+        return await self._decide(
+            "admit", policy, policy.limits, policy.question, exchange_id, wanted, opening
+        )
+
+    async def restore(
+        self, policy: KeyPolicy, exchange_id: str, wanted: Wanted, opening: bytes
+    ) -> None:
+        """Take the lease of an exchange in flight again, after the store lost it."""
+        await self._decide(
+            "force", policy, policy.limits, policy.question, exchange_id, wanted, opening
+        )
+
+    async def tick(self, policy: KeyPolicy, limit: Limit) -> Admitted | Denied:
+        """Count one call under one limit that needs neither lease nor ledger."""
+        question = encode_question((limit,), ())
+        return await self._decide("tick", policy, (limit,), question, "-", NOTHING, b"")
+
+    async def peek(self, policy: KeyPolicy) -> Admitted:
+        """Read every limit of the policy; moves nothing."""
+        verdict = await self._decide(
+            "peek", policy, policy.limits, policy.question, "-", NOTHING, b""
+        )
+        assert isinstance(verdict, Admitted)
+        return verdict
+
+    async def settle(self, settlement: Settlement, *, again: bool) -> None:
+        """Charge the exchange, free its lease and append its ledger event.
+
+        `again` says that an earlier try may have gone through unseen. Raises `LimiterUnavailable`;
+        the caller tries again until it passes.
+        """
+        mode = "again" if again else "settle"
+        done = await self._settle(settlement, mode)
+        if not done:
+            await self._settle(settlement, "lost")
+
+    async def void(self, settlement: Settlement) -> None:
+        """Free an exchange that may or may not have been admitted; harmless if it was not."""
+        await self._settle(settlement, "void")
+
+    async def renew(self, shard: int, progress: Sequence[Progress]) -> list[str]:
+        """Renew leases of one shard, noting progress; returns the ids the store has lost."""
+        arguments: list[Any] = [self._now_ms(), self._lease_ttl_ms]
+        for step in progress:
+            arguments += (step.exchange_id, step.tokens, step.nanousd, step.closing)
+        missing = await self._run("renew", shard, arguments)
+        return [exchange_id.decode() for exchange_id in missing]
+
+    async def _settle(self, settlement: Settlement, mode: str) -> bool:
+        whole = mode in ("lost", "again")
+        code, _now = await self._run(
+            "settle",
+            settlement.shard,
+            [
+                self._now_ms(),
+                settlement.exchange_id,
+                mode,
+                settlement.tokens,
+                settlement.nanousd,
+                settlement.closing,
+                settlement.scopes if whole else "",
+                settlement.opening if whole else b"",
+            ],
+        )
+        return bool(code == 1)
+
+    async def _decide(
+        self,
+        mode: str,
+        policy: KeyPolicy,
+        limits: tuple[Limit, ...],
+        question: bytes,
+        exchange_id: str,
+        wanted: Wanted,
+        opening: bytes,
+    ) -> Admitted | Denied:
+        for _try in range(LOAD_TRIES_MAX):
+            reply = await self._run(
+                "admit",
+                policy.shard,
+                [
+                    self._now_ms(),
+                    mode,
+                    question,
+                    exchange_id,
+                    self._lease_ttl_ms,
+                    wanted.tokens,
+                    wanted.tokens_strict,
+                    wanted.nanousd,
+                    wanted.nanousd_strict,
+                    wanted.input_tokens,
+                    wanted.input_nanousd,
+                    opening,
+                ],
+                lost=AdmissionUnknown if mode == "admit" else LimiterUnavailable,
+            )
+            if reply[0] != -1:
+                return _verdict(reply, limits, policy, wanted)
+            for position in reply[4]:
+                await self._load(policy.shard, limits[position - 1])
+        raise LimiterUnavailable("windows vanish as fast as they are loaded")
+
+    async def _load(self, shard: int, limit: Limit) -> None:
+        for _try in range(LOAD_TRIES_MAX):
+            seen, backlog = await self._backlog(shard)
+            past = await self._history(limit, backlog)
+            pairs = [number for pair in past.buckets for number in pair]
+            arguments = [
+                self._now_ms(),
+                limit.scope,
+                orjson.dumps(shape(limit)),
+                seen,
+                past.anchor_ms,
+            ]
+            if await self._run("load", shard, arguments + pairs) != -1:
+                return
+        raise LimiterUnavailable(f"{limit.window_name} is settled faster than it is loaded")
+
+    async def _backlog(self, shard: int) -> tuple[bytes, Backlog]:
+        tag = shard_tag(shard)
+        try:
+            # In this order: the drain moves forward only, and events stay EVENTS_KEEP_S after it.
+            drained = await self._valkey.get(f"{tag}:drained") or b"0-0"
+            async with self._valkey.pipeline(transaction=True) as pipeline:
+                pipeline.time()
+                pipeline.xrange(f"{tag}:events", min=b"(" + drained)
+                time, events = await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise LimiterUnavailable(str(error)) from error
+        now_ms = self._now_ms() or time[0] * 1000 + time[1] // 1000
+        last = events[-1][0] if events else drained
+        return last, Backlog(now_ms, [fields for _id, fields in events])
+
+    async def _run(
+        self,
+        name: str,
+        shard: int,
+        arguments: list[Any],
+        lost: type[LimiterUnavailable] = LimiterUnavailable,
+    ) -> Any:
+        script = self._scripts[name]
+        try:
+            return await script(keys=[f"{shard_tag(shard)}:leases"], args=arguments)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise lost(f"{name}: {error}") from error
+
+
+def _verdict(
+    reply: list[Any], limits: tuple[Limit, ...], policy: KeyPolicy, wanted: Wanted
+) -> Admitted | Denied:
+    code, now_ms, flat, in_flight, failed = reply
+    readings = tuple(
+        Reading(
+            limit,
+            flat[3 * position],
+            flat[3 * position + 1],
+            flat[3 * position + 2] if flat[3 * position + 2] >= 0 else None,
+        )
+        for position, limit in enumerate(limits)
+    )
+    if code == 1:
+        return Admitted(now_ms, readings, tuple(in_flight))
+    obstacles = tuple(
+        Obstacle(
+            readings[first - 1],
+            tuple(zip(rest[::2], rest[1::2], strict=True)),
+            _wanted_of(readings[first - 1].limit, wanted),
+        )
+        for first, *rest in failed
+        if first > 0
+    )
+    full = tuple(policy.concurrencies[-first - 1] for first, *_rest in failed if first < 0)
+    return deny(now_ms, readings, tuple(in_flight), obstacles, full)
+
+
+def _wanted_of(limit: Limit, wanted: Wanted) -> int:
+    if limit.unit is Unit.TOKENS:
+        return wanted.tokens_strict if limit.strict else wanted.tokens
+    if limit.unit is Unit.NANOUSD:
+        return wanted.nanousd_strict if limit.strict else wanted.nanousd
+    return 1

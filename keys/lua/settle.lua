@@ -1,0 +1,43 @@
+-- Replace what was held by what was used, free the lease, append the ledger event.
+--
+-- KEYS 1 {sNN}:leases
+-- ARGV 1 now_ms or 0   2 exchange id   3 mode: settle | lost | again | void
+--      4 tokens   5 nano-dollars   6 closing
+--      7 scopes and 8 opening, for lost and again only
+--
+-- settle: the ordinary case. Returns -1 and does nothing when the exchange is not known here.
+-- lost: the caller knows that this exchange was never settled, so the store forgot it (a flush):
+--       charge and record it from what the caller still has.
+-- again: an earlier try may have gone through. An exchange still known is settled; otherwise the
+--       event is appended once more (the ledger takes it once) and nothing is charged.
+-- void: the caller never learnt whether it was admitted, and relayed nothing: free it, charge
+--       nothing, record it; nothing at all when it is not known.
+-- Returns {1, charged_at_ms}, or {-1, now_ms}.
+
+local now, exchange, mode = clock(ARGV[1]), ARGV[2], ARGV[3]
+local tokens, nanousd, closing = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local key = tag .. 'x:' .. exchange
+local x = redis.call('HMGET', key, 'k', 'h', 'o', 'at', 'ct', 'cn')
+local scopes, opening = x[1], x[3]
+
+if not scopes then
+  if mode == 'settle' or mode == 'void' then return {-1, now} end
+  local anchors = ''
+  if mode == 'lost' then anchors = charge(ARGV[7], {}, tokens, nanousd, now, nil) end
+  record(exchange, now, ARGV[8], closing, ARGV[7], anchors)
+  return {1, now}
+end
+
+local before, holds = nil, {}
+if x[4] then
+  before = {tonumber(x[5]), tonumber(x[6]), tonumber(x[4])}
+  redis.call('ZREM', tag .. 'tombs', exchange)
+else
+  holds = cjson.decode(x[2])
+  redis.call('ZREM', tag .. 'leases', exchange)
+  leave(scopes)
+end
+local anchors = charge(scopes, holds, tokens, nanousd, now, before)
+record(exchange, now, opening, closing, scopes, anchors)
+redis.call('DEL', key)
+return {1, now}

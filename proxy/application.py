@@ -1,0 +1,229 @@
+"""The data plane as an ASGI application: routes, the outermost error handling, start and stop.
+
+One `Application` serves one process. It starts with the server's lifespan, or with its first
+request under a server that has none (daphne).
+"""
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from keys.limiter import Limiter
+from proxy.call import BodyStore, Call, ClientGone
+from proxy.cold_start import LedgerHistory
+from proxy.core.errors import Fault, GatewayError, NotFound, WrongMethod
+from proxy.database import Database
+from proxy.endpoints import Endpoints
+from proxy.gateway import Bounds, Gateway
+from proxy.policies import Policies
+from proxy.relay import Patience
+from proxy.settler import Settler
+from proxy.upstream import Upstream, UpstreamClient
+
+logger = logging.getLogger(__name__)
+
+# A script takes some 50 µs, so this many connections are never the bottleneck; without a bound a
+# stalled Valkey would be met with thousands.
+VALKEY_CONNECTIONS_MAX = 64
+STOP_SECONDS_MAX = 3.0
+
+Handler = Callable[[Call], Awaitable[None]]
+
+
+class Application:
+    """Routes `/v1` and keeps the parts of the data plane together."""
+
+    def __init__(self) -> None:
+        self._starting: asyncio.Lock | None = None
+        self._running = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one HTTP request."""
+        if not self._running:
+            await self.start()
+        call = Call(scope, receive, send)
+        began = time.monotonic()
+        try:
+            await self._handler(call)(call)
+        except ClientGone:
+            pass
+        except GatewayError as error:
+            await self._refuse(call, error)
+        except Exception:
+            logger.exception("a fault of the gateway", extra={"request_id": call.request_id})
+            await self._refuse(call, Fault("The gateway failed. Try again shortly."))
+        finally:
+            self._log(call, began)
+
+    async def lifespan(self, _scope: Any, receive: Any, send: Any) -> None:
+        """Start and stop with the server."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def start(self) -> None:
+        """Build the parts; harmless if they are there already."""
+        self._starting = self._starting or asyncio.Lock()
+        async with self._starting:
+            if not self._running:
+                self._build()
+                self._running = True
+
+    async def stop(self) -> None:
+        """Settle what is still open, within a bound, and close every connection."""
+        if self._running:
+            self._running = False
+            await self._settler.stop(STOP_SECONDS_MAX)
+            await self._policies.stop()
+            await self._client.close()
+            await self._valkey.aclose()
+            self._database.close()
+
+    def _build(self) -> None:
+        self._database = Database()
+        self._valkey = _valkey()
+        self._policies = Policies(
+            self._database,
+            self._valkey,
+            entries_max=settings.POLICY_CACHE_ENTRIES_MAX,
+            age_s_max=settings.POLICY_AGE_S_MAX,
+            lookups_per_s_max=settings.LOOKUPS_PER_S_MAX,
+        )
+        limiter = Limiter(
+            self._valkey,
+            LedgerHistory(self._database),
+            lease_ttl_ms=settings.LEASE_TTL_S * 1000,
+        )
+        self._settler = Settler(limiter, renew_s=settings.LEASE_RENEW_S)
+        self._client = UpstreamClient(
+            connections_max=settings.UPSTREAM_CONNECTIONS_MAX,
+            connect_seconds_max=settings.UPSTREAM_CONNECT_SECONDS_MAX,
+            read_seconds_max=settings.UPSTREAM_READ_SECONDS_MAX,
+        )
+        self._gateway = Gateway(
+            policies=self._policies,
+            limiter=limiter,
+            settler=self._settler,
+            client=self._client,
+            upstream=_upstream(),
+            bounds=_bounds(),
+            bodies=BodyStore(settings.BODIES_BYTES_MAX),
+        )
+        self._endpoints = Endpoints(self._gateway, count_tokens_rpm=settings.COUNT_TOKENS_RPM)
+        self._routes: dict[str, tuple[tuple[str, ...], Handler]] = {
+            "/v1/messages": (("POST",), self._gateway.messages),
+            "/v1/messages/count_tokens": (("POST",), self._endpoints.count_tokens),
+            "/v1/models": (("GET",), self._endpoints.models),
+            "/v1/key-status": (("GET",), self._endpoints.key_status),
+            "/v1/api/hello": (("HEAD", "GET"), self._endpoints.hello),
+            "/api/hello": (("HEAD", "GET"), self._endpoints.hello),
+        }
+        self._settler.start()
+        self._policies.start()
+
+    def _handler(self, call: Call) -> Handler:
+        path = normalise(call.path)
+        if path in self._routes:
+            methods, handler = self._routes[path]
+        elif path.startswith("/v1/models/"):
+            methods = ("GET",)
+            handler = partial(_with, self._endpoints.model, path.removeprefix("/v1/models/"))
+        else:
+            raise NotFound(f"There is no {path[:200]} here.")
+        if call.method not in methods and not (call.method == "HEAD" and "GET" in methods):
+            allow = ", ".join(methods)
+            raise WrongMethod(f"{path[:200]} takes {allow}, not {call.method}.", allow=allow)
+        return handler
+
+    async def _refuse(self, call: Call, error: GatewayError) -> None:
+        if not call.started:
+            await call.refuse(error)
+
+    def _log(self, call: Call, began: float) -> None:
+        logger.log(
+            _level(call.status),
+            "answered",
+            extra={
+                "request_id": call.request_id,
+                "method": call.method,
+                "path": call.path[:200],
+                "status": call.status,
+                "hung_up": call.hung_up,
+                "milliseconds": round((time.monotonic() - began) * 1000),
+            },
+        )
+
+
+def normalise(path: str) -> str:
+    """Return the path with a doubled `/v1` made one and without a slash at its end.
+
+    Every official SDK appends `/v1` to a base URL that ends in `/v1` as documented.
+    """
+    if path.startswith("/v1/v1/"):
+        path = path[3:]
+    return path.rstrip("/") or "/"
+
+
+def _level(status: int) -> int:
+    """What an operator should see. The ledger has every exchange; strangers must not fill a disk."""
+    if status >= 500:
+        return logging.WARNING
+    return logging.INFO if status >= 400 and status not in (401, 429) else logging.DEBUG
+
+
+async def _with(handler, argument: str, call: Call) -> None:  # type: ignore[no-untyped-def]
+    await handler(call, argument)
+
+
+def _valkey() -> "Redis":
+    pool = BlockingConnectionPool.from_url(
+        settings.VALKEY_URL,
+        max_connections=VALKEY_CONNECTIONS_MAX,
+        timeout=settings.VALKEY_SECONDS_MAX,
+        socket_timeout=settings.VALKEY_SECONDS_MAX,
+        socket_connect_timeout=settings.VALKEY_SECONDS_MAX,
+        # A script that was sent may have run: only its caller knows whether to send it again.
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis(connection_pool=pool)
+
+
+def _upstream() -> Upstream:
+    credential: tuple[tuple[bytes, bytes], ...] = ()
+    if settings.ANTHROPIC_API_KEY:
+        credential = ((b"x-api-key", settings.ANTHROPIC_API_KEY.encode()),)
+    elif settings.ANTHROPIC_AUTH_TOKEN:
+        credential = ((b"authorization", b"Bearer " + settings.ANTHROPIC_AUTH_TOKEN.encode()),)
+    return Upstream("default", settings.ANTHROPIC_BASE_URL.rstrip("/"), credential)
+
+
+def _bounds() -> Bounds:
+    return Bounds(
+        body_bytes_max=settings.BODY_BYTES_MAX,
+        body_seconds_max=settings.BODY_SECONDS_MAX,
+        patience=Patience(
+            exchange_s=settings.EXCHANGE_SECONDS_MAX,
+            ping_after_s=settings.PING_AFTER_S,
+            drain_s=settings.DRAIN_SECONDS_MAX,
+        ),
+        cache_read_weight_percent=settings.CACHE_READ_WEIGHT_PERCENT,
+        trusted_proxies=tuple(ipaddress.ip_network(cidr) for cidr in settings.TRUSTED_PROXIES),
+    )
+
+
+application = Application()

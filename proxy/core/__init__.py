@@ -1,0 +1,1 @@
+"""How a request is read and an answer metered, as plain values. Knows no socket and no clock."""

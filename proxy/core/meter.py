@@ -1,0 +1,202 @@
+"""Reads a copy of an answer and knows at every moment what it has used. Never touches the answer.
+
+Usage of a stream = `message_start.usage` overlaid by the last `message_delta.usage`: its counts
+are cumulative and replace; adding would bill twice, the maximum would be wrong for refusals.
+Until a `message_delta` came, output is estimated from what was relayed.
+
+A meter never raises into the relay: what it cannot read it stops reading, and its counts are
+marked estimated.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from proxy.core.sse import frames, parse
+from usage.core.tokens import TokenUsage
+
+# A whole answer that is not a stream is at most some hundred kilobytes of text; beyond this it is
+# still relayed, but no longer kept for counting.
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+# `event: content_block_delta` and the JSON around the text of a delta, as Anthropic writes them.
+DELTA_OVERHEAD_BYTES = 130
+# Bytes of answer text in a token before anything is learned: a little under the usual four.
+OUTPUT_BYTES_PER_TOKEN = 3.8
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What the meter knows. `estimated` when a count is ours; `whole` when the answer ended well.
+
+    `reported` is false while upstream has not said anything about usage.
+    """
+
+    usage: TokenUsage
+    model: str
+    error_type: str
+    stop_reason: str
+    estimated: bool
+    reported: bool
+    whole: bool
+
+
+class StreamMeter:
+    """Meters server-sent events, fed as whole events (`proxy.core.sse.Framer`)."""
+
+    __slots__ = (
+        "_broken",
+        "_final",
+        "error_type",
+        "model",
+        "output_bytes",
+        "stop_reason",
+        "usage",
+        "whole",
+    )
+
+    def __init__(self) -> None:
+        self._broken = False
+        self._final = False
+        self.usage: TokenUsage | None = None
+        self.model = ""
+        self.error_type = ""
+        self.stop_reason = ""
+        self.output_bytes = 0
+        self.whole = False
+
+    def feed(self, events: bytes) -> None:
+        """Take note of `events`. Never raises."""
+        try:
+            for frame in frames(events):
+                self._note(frame)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            # Whatever upstream sent, the client shall have it; only these counts are lost.
+            self._broken = True
+
+    def metered(self, output_bytes_per_token: float) -> Metered:
+        """Return what is known now, estimating what upstream has not reported yet."""
+        usage = self.usage or TokenUsage()
+        exact = self._final and not self._broken
+        if not exact:
+            guess = round(self.output_bytes / output_bytes_per_token)
+            usage = replace(usage, output_tokens=max(usage.output_tokens, guess))
+        return Metered(
+            usage=usage,
+            model=self.model,
+            error_type=self.error_type,
+            stop_reason=self.stop_reason,
+            estimated=not exact,
+            reported=self.usage is not None,
+            whole=self.whole,
+        )
+
+    def _note(self, frame: bytes) -> None:
+        # By far the most frames are deltas, so they are told apart by their first bytes.
+        if frame.startswith(b"event: content_block_delta"):
+            self.output_bytes += max(0, len(frame) - DELTA_OVERHEAD_BYTES)
+            return
+        name, data = parse(frame)
+        if name == b"message_start":
+            message = orjson.loads(data)["message"]
+            self.model = str(message.get("model", ""))
+            self.usage = overlay(TokenUsage(), message.get("usage") or {})
+        elif name == b"message_delta":
+            event = orjson.loads(data)
+            self.stop_reason = str((event.get("delta") or {}).get("stop_reason") or "")
+            if event.get("usage"):
+                self.usage = overlay(self.usage or TokenUsage(), event["usage"])
+                self._final = True
+        elif name == b"message_stop":
+            self.whole = True
+        elif name == b"error":
+            self.error_type = str((orjson.loads(data).get("error") or {}).get("type", "error"))
+        elif name == b"content_block_delta":
+            self.output_bytes += max(0, len(frame) - DELTA_OVERHEAD_BYTES)
+
+
+class AnswerMeter:
+    """Meters an answer that comes as one JSON object of `length` bytes, `None` if not told."""
+
+    __slots__ = ("_chunks", "_length", "_size")
+
+    def __init__(self, length: int | None) -> None:
+        self._chunks: list[bytes] = []
+        self._length = length
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Keep `chunk`, up to `ANSWER_BYTES_MAX` in all."""
+        self._size += len(chunk)
+        if self._size <= ANSWER_BYTES_MAX:
+            self._chunks.append(chunk)
+        else:
+            self._chunks.clear()
+
+    @property
+    def whole(self) -> bool:
+        """Whether as many bytes came as upstream said it would send."""
+        return self._size == self._length
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the answer so far, its JSON included."""
+        return self._size
+
+    @property
+    def body(self) -> bytes:
+        """Everything fed so far, or nothing if it was too much to keep."""
+        return b"".join(self._chunks)
+
+    def metered(self, output_bytes_per_token: float) -> Metered:
+        """Return the usage the answer reports; estimated when it cannot be read."""
+        try:
+            message = orjson.loads(self.body)
+            usage = overlay(TokenUsage(), message["usage"])
+        except (ValueError, TypeError, KeyError, AttributeError):
+            guess = TokenUsage(output_tokens=round(self._size / output_bytes_per_token))
+            return Metered(guess, "", "", "", estimated=True, reported=False, whole=False)
+        return Metered(
+            usage=usage,
+            model=str(message.get("model", "")),
+            error_type="",
+            stop_reason=str(message.get("stop_reason") or ""),
+            estimated=False,
+            reported=True,
+            whole=True,
+        )
+
+
+def overlay(usage: TokenUsage, reported: dict[str, Any]) -> TokenUsage:
+    """Return `usage` with every count that `reported` states replaced by it.
+
+    Raises `ValueError`, `TypeError` or `AttributeError` for counts that are no whole numbers.
+    """
+    known: dict[str, Any] = {}
+    for name in (
+        "input_tokens",
+        "output_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+    ):
+        if reported.get(name) is not None:
+            known[name] = _count(reported[name])
+    split = reported.get("cache_creation") or {}
+    if split.get("ephemeral_1h_input_tokens") is not None:
+        known["cache_creation_1h_input_tokens"] = _count(split["ephemeral_1h_input_tokens"])
+    tools = reported.get("server_tool_use") or {}
+    if tools.get("web_search_requests") is not None:
+        known["web_search_requests"] = _count(tools["web_search_requests"])
+    if reported.get("inference_geo"):
+        known["inference_geo"] = str(reported["inference_geo"])[:32]
+    return replace(usage, **known)
+
+
+# Nothing upstream reports comes near; a larger number is nonsense, and must not reach a column.
+COUNT_MAX = 10**12
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= COUNT_MAX:
+        raise ValueError(f"{value!r} is no count")
+    return value

@@ -1,0 +1,120 @@
+"""Reads the few fields of a request that the gateway needs, and no more.
+
+The body goes upstream byte for byte, so what is not read here is none of the gateway's business.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from proxy.core.errors import BadRequest
+
+MODEL_LENGTH_MAX = 256
+# What decides about access and money. Twice in one body, upstream might obey the one we did not
+# read, so such a body is refused.
+DECISIVE = ("model", "max_tokens", "stream")
+# A letter or underscore written as an escape can hide a second `model`; no client writes such.
+_HIDDEN_LETTER = re.compile(rb"\\u00(?:6|7|5[fF])")
+# Any of these can cost input tokens that the length of the body does not bound.
+_UNBOUNDED_INPUT = re.compile(
+    rb'"(?:image|document|file|container|container_upload|mcp_servers|search_result)"'
+    rb'|_20\d{6}"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesRequest:
+    """What the gateway knows of a request: the fields it read, and the size of the whole.
+
+    `input_bounded` says that no input of it is larger than its bytes (no images, no documents,
+    no server tools).
+    """
+
+    model: str
+    streamed: bool
+    max_tokens: int
+    body_bytes: int
+    input_bounded: bool
+
+
+def read_messages(body: bytes) -> MessagesRequest:
+    """Read a body of `POST /v1/messages`. Raises `BadRequest` with what is wrong."""
+    fields = _read_object(body)
+    streamed = fields.get("stream", False)
+    if not isinstance(streamed, bool) and streamed is not None:
+        raise BadRequest("stream: must be true or false.")
+    return MessagesRequest(
+        model=_model(fields),
+        streamed=bool(streamed),
+        max_tokens=_max_tokens(fields),
+        body_bytes=len(body),
+        input_bounded=_UNBOUNDED_INPUT.search(body) is None,
+    )
+
+
+def read_count(body: bytes) -> str:
+    """Read a body of `POST /v1/messages/count_tokens`; return its model. Raises `BadRequest`."""
+    return _model(_read_object(body))
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The request body is not valid JSON: {error}.") from None
+    if not isinstance(fields, dict):
+        raise BadRequest("The request body must be a JSON object.")
+    _refuse_duplicates(body)
+    if "messages" not in fields:
+        raise BadRequest("messages: Field required")
+    if not isinstance(fields["messages"], list):
+        raise BadRequest("messages: Input should be a valid list")
+    return fields
+
+
+def _model(fields: dict[str, Any]) -> str:
+    if "model" not in fields:
+        raise BadRequest("model: Field required")
+    model = fields["model"]
+    if not isinstance(model, str):
+        raise BadRequest("model: Input should be a valid string")
+    if not 0 < len(model) <= MODEL_LENGTH_MAX:
+        raise BadRequest(f"model: must have 1 to {MODEL_LENGTH_MAX} characters")
+    return model
+
+
+def _max_tokens(fields: dict[str, Any]) -> int:
+    if "max_tokens" not in fields:
+        raise BadRequest("max_tokens: Field required")
+    max_tokens = fields["max_tokens"]
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int):
+        raise BadRequest("max_tokens: Input should be a valid integer")
+    if max_tokens < 0:
+        raise BadRequest("max_tokens: must not be negative")
+    return max_tokens
+
+
+def _refuse_duplicates(body: bytes) -> None:
+    suspicious = _HIDDEN_LETTER.search(body) or any(
+        body.count(b'"%s"' % name.encode()) > 1 for name in DECISIVE
+    )
+    if not suspicious:
+        return
+    # The names also occur as values and deeper down, so look again, with a parser that shows
+    # every pair. Its last call is for the outermost object.
+    outermost: list[str] = []
+
+    def remember(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        outermost[:] = [name for name, _value in pairs]
+        return {}
+
+    try:
+        json.loads(body, object_pairs_hook=remember)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The request body is not valid JSON: {error}.") from None
+    for name in DECISIVE:
+        if outermost.count(name) > 1:
+            raise BadRequest(f"{name}: given more than once")

@@ -1,0 +1,111 @@
+"""One admitted exchange: what it was let in for, how far it has come, what it will be charged.
+
+Plain bookkeeping in memory; opens no socket and asks no store.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+
+from keys.core.access import CatalogueModel, KeyPolicy
+from keys.core.limits import Wanted
+from keys.limiter import Progress, Settlement
+from proxy.core.habit import Habit
+from proxy.core.meter import AnswerMeter, Metered, StreamMeter
+from proxy.core.request import MessagesRequest
+from usage.core.event import Closing, ExchangeStatus, encode_closing
+from usage.core.price import PriceBook, cost_nanousd
+from usage.core.tokens import TokenUsage, weigh
+
+# How fast Claude writes, about: what an answer nobody saw is taken to have produced when its
+# client leaves before a non-streaming answer comes.
+OUTPUT_TOKENS_PER_S = 60
+# Nothing reached upstream, or it refused.
+NOTHING_USED = Metered(TokenUsage(), "", "", "", estimated=False, reported=True, whole=False)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """An exchange in flight. Its meter is set when upstream's headers are there."""
+
+    exchange_id: str
+    policy: KeyPolicy
+    model: CatalogueModel
+    request: MessagesRequest
+    wanted: Wanted
+    habit: Habit
+    prices: PriceBook
+    opening: bytes
+    cache_read_weight_percent: int
+    admitted_at_ms: int
+    began: float = field(default_factory=time.monotonic)
+    first_byte: float | None = None
+    sent_upstream: bool = False
+    http_status: int = 0
+    upstream_request_id: str = ""
+    meter: StreamMeter | AnswerMeter | None = None
+
+    def closing(self, status: ExchangeStatus, error_type: str = "") -> tuple[Closing, Metered]:
+        """Return the charge if the exchange ended now, and what the meter says."""
+        metered = self._metered(status)
+        usage = metered.usage
+        price = self.prices.price(self.model.id, usage.prompt_tokens, self.admitted_at_ms)
+        return Closing(
+            status=status,
+            http_status=self.http_status,
+            error_type=error_type or metered.error_type,
+            model_answered=metered.model[:256],
+            upstream_request_id=self.upstream_request_id,
+            usage=usage,
+            charged_tokens=weigh(usage, self.cache_read_weight_percent),
+            cost_nanousd=cost_nanousd(usage, price),
+            estimated=metered.estimated,
+            first_byte_ms=self._since(self.first_byte),
+            total_ms=self._since(time.monotonic()) or 0,
+        ), metered
+
+    def settlement(self, closing: Closing) -> Settlement:
+        """Return `closing` as the limiter wants it."""
+        return Settlement(
+            shard=self.policy.shard,
+            exchange_id=self.exchange_id,
+            scopes=self.policy.scopes,
+            opening=self.opening,
+            tokens=closing.charged_tokens,
+            nanousd=closing.cost_nanousd,
+            closing=encode_closing(closing),
+        )
+
+    def progress(self) -> Progress:
+        """Return how far the exchange has come, for whoever finds it abandoned."""
+        if self.meter is None or self.http_status != 200:
+            return Progress(self.exchange_id, 0, 0, b"")
+        closing, _metered = self.closing(ExchangeStatus.ABANDONED)
+        return Progress(
+            self.exchange_id, closing.charged_tokens, closing.cost_nanousd, encode_closing(closing)
+        )
+
+    def _metered(self, status: ExchangeStatus) -> Metered:
+        if not self.sent_upstream or self.http_status not in (0, 200):
+            return NOTHING_USED
+        if self.meter is None:
+            return NOTHING_USED if status is ExchangeStatus.UPSTREAM_ERROR else self._unseen()
+        metered = self.meter.metered(self.habit.output_bytes_per_token)
+        if metered.reported:
+            return metered
+        usage = replace(metered.usage, input_tokens=self.wanted.input_tokens)
+        if not self.request.streamed:
+            usage = replace(usage, output_tokens=max(usage.output_tokens, self._written()))
+        return replace(metered, usage=usage)
+
+    def _unseen(self) -> Metered:
+        # Upstream was at work and had said nothing yet: the input, and output by the clock.
+        output_tokens = 0 if self.request.streamed else self._written()
+        usage = TokenUsage(input_tokens=self.wanted.input_tokens, output_tokens=output_tokens)
+        return Metered(usage, "", "", "", estimated=True, reported=False, whole=False)
+
+    def _written(self) -> int:
+        usual = self.wanted.tokens - self.wanted.input_tokens
+        return min(usual, int((time.monotonic() - self.began) * OUTPUT_TOKENS_PER_S))
+
+    def _since(self, instant: float | None) -> int | None:
+        return None if instant is None else round((instant - self.began) * 1000)

@@ -1,0 +1,250 @@
+"""What this process knows of keys, models, prices and maintenance, and when it must forget it.
+
+Rules. A value is kept until its change is announced on the invalidation channel, at most
+`POLICY_AGE_S_MAX` seconds. While the link to the channel is down nothing is kept longer than
+`UNLINKED_AGE_S`. A value read before an announcement and arriving after it is not kept. When
+Postgres is away, old values go on being used.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from keys.core.access import Catalogue, KeyPolicy, Maintenance
+from keys.invalidation import CHANNEL, EVERYTHING
+from keys.policy import load_catalogue, load_maintenance, load_policy
+from proxy.core.errors import Unavailable
+from proxy.database import Database, DatabaseUnavailable
+from usage.core.price import PriceBook
+from usage.prices import load_price_book
+
+logger = logging.getLogger(__name__)
+
+# A change must be obeyed within a second, also when nobody can tell us of it.
+UNLINKED_AGE_S = 0.5
+# How soon an old value is read again after Postgres did not answer.
+RETRY_S = 1.0
+# How soon a link that died in silence is noticed.
+LINK_CHECK_S = 0.5
+# Strangers' digests remembered, so that one bad key in a loop costs one look-up a second.
+STRANGERS_MAX = 20_000
+STRANGER_AGE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What holds for all keys."""
+
+    catalogue: Catalogue
+    prices: PriceBook
+    maintenance: Maintenance
+
+
+# When a value was read that has been announced as changed since.
+NEVER = float("-inf")
+
+
+@dataclass(slots=True)
+class _Kept:
+    policy: KeyPolicy
+    read_at: float
+    reading: "asyncio.Task[KeyPolicy | None] | None" = None
+
+
+class Policies:
+    """The cache of everything the control plane publishes."""
+
+    def __init__(
+        self,
+        database: Database,
+        valkey: "Redis",
+        *,
+        entries_max: int,
+        age_s_max: float,
+        lookups_per_s_max: int,
+    ) -> None:
+        self._database = database
+        self._valkey = valkey
+        self._entries_max = entries_max
+        self._age_s_max = age_s_max
+        self._lookups = _Allowance(lookups_per_s_max)
+        self._keys: OrderedDict[str, _Kept] = OrderedDict()
+        self._strangers: OrderedDict[str, float] = OrderedDict()
+        self._published: tuple[Published, float] | None = None
+        self._loading: asyncio.Lock = asyncio.Lock()
+        self._announcements = 0
+        self._linked = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self) -> None:
+        """Begin to listen for changes."""
+        self._spawn(self._listen())
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def find(self, digest: str) -> KeyPolicy | None:
+        """Return the policy of a key, `None` for a stranger.
+
+        Raises `Unavailable` when it is not known here and cannot be looked up just now.
+        """
+        now = time.monotonic()
+        kept = self._keys.get(digest)
+        if kept is not None:
+            if now - kept.read_at < (self._age_s_max if self._linked else UNLINKED_AGE_S):
+                return kept.policy
+            return await self._renew(digest, kept)
+        if now - self._strangers.get(digest, -STRANGER_AGE_S) < STRANGER_AGE_S:
+            return None
+        if not self._lookups.take(now):
+            raise Unavailable(
+                "The gateway looks up too many unknown keys just now. Try again shortly.",
+                retry_after_s=1,
+            )
+        try:
+            return await self._read(digest)
+        except DatabaseUnavailable as error:
+            logger.warning("a key could not be looked up: %s", error)
+            raise Unavailable(
+                "The gateway cannot look up API keys just now. Try again shortly.",
+                retry_after_s=5,
+            ) from error
+
+    async def published(self) -> Published:
+        """Return catalogue, prices and maintenance. Raises `Unavailable`."""
+        if self._published is not None:
+            value, read_at = self._published
+            if time.monotonic() - read_at < (self._age_s_max if self._linked else UNLINKED_AGE_S):
+                return value
+        async with self._loading:
+            return await self._read_published()
+
+    async def _renew(self, digest: str, kept: _Kept) -> KeyPolicy | None:
+        """Read again, once for all. Values merely old serve meanwhile, changed ones wait."""
+        if kept.reading is None:
+            kept.reading = asyncio.create_task(self._reread(digest, kept))
+            self._tasks.add(kept.reading)
+            kept.reading.add_done_callback(self._tasks.discard)
+        elif kept.read_at != NEVER:
+            return kept.policy
+        return await asyncio.shield(kept.reading)
+
+    async def _reread(self, digest: str, kept: _Kept) -> KeyPolicy | None:
+        try:
+            return await self._read(digest)
+        except DatabaseUnavailable as error:
+            logger.warning("a key could not be read again, its old policy stays: %s", error)
+            kept.read_at = time.monotonic() - self._age_s_max + RETRY_S
+            return kept.policy
+        finally:
+            kept.reading = None
+
+    async def _read(self, digest: str) -> KeyPolicy | None:
+        announcements = self._announcements
+        policy = await self._database.call(load_policy, digest)
+        now = time.monotonic()
+        if policy is None:
+            self._keys.pop(digest, None)
+            self._strangers[digest] = now
+            while len(self._strangers) > STRANGERS_MAX:
+                self._strangers.popitem(last=False)
+        elif announcements == self._announcements:
+            self._strangers.pop(digest, None)
+            self._keys[digest] = _Kept(policy, now)
+            while len(self._keys) > self._entries_max:
+                self._keys.popitem(last=False)
+        return policy
+
+    async def _read_published(self) -> Published:
+        announcements = self._announcements
+        if self._published is not None and time.monotonic() - self._published[1] < UNLINKED_AGE_S:
+            return self._published[0]  # Another caller read it while this one waited.
+        try:
+            value = await self._database.call(_load_published)
+        except DatabaseUnavailable as error:
+            if self._published is None:
+                raise Unavailable(
+                    "The gateway cannot read its settings just now. Try again shortly.",
+                    retry_after_s=5,
+                ) from error
+            value = self._published[0]
+        read_at = time.monotonic() if announcements == self._announcements else NEVER
+        self._published = (value, read_at)
+        return value
+
+    def _forget(self, message: str) -> None:
+        self._announcements += 1
+        if message == EVERYTHING:
+            # Old values stay at hand for when Postgres is away; they are only no longer believed.
+            for kept in self._keys.values():
+                kept.read_at = NEVER
+            self._strangers.clear()
+            if self._published is not None:
+                self._published = (self._published[0], NEVER)
+        else:
+            if message in self._keys:
+                self._keys[message].read_at = NEVER
+            self._strangers.pop(message, None)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._follow()
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.warning("the invalidation link is down: %s", error)
+            finally:
+                self._linked = False
+                self._forget(EVERYTHING)
+            await asyncio.sleep(LINK_CHECK_S)
+
+    async def _follow(self) -> None:
+        async with self._valkey.pubsub() as channel:
+            await channel.subscribe(CHANNEL)
+            silent = 0
+            while silent < 3:
+                message = await channel.get_message(timeout=LINK_CHECK_S)
+                if message is None:
+                    silent += 1
+                    await channel.ping()
+                    continue
+                silent = 0
+                if message["type"] == "subscribe":
+                    # Whatever changed before this moment went unheard.
+                    self._forget(EVERYTHING)
+                    self._linked = True
+                elif message["type"] == "message":
+                    self._forget(message["data"].decode())
+            raise TimeoutError("no answer to three pings")
+
+    def _spawn(self, work) -> None:  # type: ignore[no-untyped-def]
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Allowance:
+    """Lets `per_s_max` through in each second."""
+
+    def __init__(self, per_s_max: int) -> None:
+        self._per_s_max = per_s_max
+        self._second = 0
+        self._taken = 0
+
+    def take(self, now: float) -> bool:
+        if int(now) != self._second:
+            self._second, self._taken = int(now), 0
+        self._taken += 1
+        return self._taken <= self._per_s_max
+
+
+def _load_published() -> Published:
+    return Published(load_catalogue(), load_price_book(), load_maintenance())

@@ -1,0 +1,206 @@
+"""Passes upstream's answer on as it comes, and notices when either side leaves.
+
+Knows an exchange, a call and an answer; decides nothing about money. Every outcome is a value.
+
+One task reads upstream and writes to the client, so a slow client slows the reading down: memory
+per stream is bounded by two socket buffers and one event. The client's hang-up arrives on another
+task (`Call.watch`) and ends the waiting here by moving its deadline to now.
+"""
+
+import asyncio
+import enum
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+
+from keys.core.access import Hangup
+from proxy.call import Call
+from proxy.core.errors import error_event
+from proxy.core.headers import downstream_headers
+from proxy.core.meter import AnswerMeter, StreamMeter
+from proxy.core.sse import PING, Framer
+from proxy.exchange import Exchange
+
+logger = logging.getLogger(__name__)
+
+
+class Ending(enum.Enum):
+    """How the relaying of a 200 ended."""
+
+    WHOLE = "whole"
+    HUNG_UP = "hung_up"
+    BROKEN = "broken"  # upstream stopped in the middle
+    TOO_LONG = "too_long"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things may take, in seconds."""
+
+    exchange_s: float
+    ping_after_s: float
+    drain_s: float
+
+
+class HungUp(Exception):
+    """The client left, and the key does not ask to drain."""
+
+
+class TookTooLong(Exception):
+    """The exchange reached its time limit."""
+
+
+class Deadline:
+    """The end of an exchange's time, which a hang-up brings forward.
+
+    Use as `async with deadline:` round every wait on upstream or on the client. Raises `HungUp` or
+    `TookTooLong` out of it.
+    """
+
+    def __init__(self, call: Call, hangup: Hangup, patience: Patience) -> None:
+        self._call = call
+        self._drain_s = patience.drain_s if hangup is Hangup.DRAIN else 0.0
+        self._timeout = asyncio.timeout(patience.exchange_s)
+
+    async def __aenter__(self) -> "Deadline":
+        await self._timeout.__aenter__()
+        self._call.watch(self._on_hangup)
+        return self
+
+    async def __aexit__(self, kind, error, trace) -> None:  # type: ignore[no-untyped-def]
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise (HungUp if self._call.hung_up else TookTooLong) from None
+
+    def _on_hangup(self) -> None:
+        if not self._timeout.expired():
+            now = asyncio.get_running_loop().time()
+            when = self._timeout.when()
+            self._timeout.reschedule(min(now + self._drain_s, when if when is not None else now))
+
+
+async def relay(
+    call: Call,
+    exchange: Exchange,
+    answer: aiohttp.ClientResponse,
+    ping_after_s: float,
+    before_last: Callable[[], None],
+) -> Ending:
+    """Send the answer, a 200, to the client; call `before_last` (perhaps more than once)
+    when its last bytes are about to be sent.
+
+    Returns `WHOLE` or `BROKEN`; leaving early is the deadline's to raise.
+    """
+    streamed = answer.content_type == "text/event-stream"
+    exchange.meter = StreamMeter() if streamed else AnswerMeter(answer.content_length)
+    await call.start(answer.status, downstream_headers(answer.raw_headers))
+    if not streamed:
+        return await _relay_answer(call, exchange, answer, before_last)
+    with _Pinger(call, ping_after_s) as pinger:
+        return await _relay_stream(call, exchange, answer, pinger, before_last)
+
+
+async def _relay_answer(
+    call: Call, exchange: Exchange, answer: aiohttp.ClientResponse, before_last: Callable[[], None]
+) -> Ending:
+    meter = exchange.meter
+    assert isinstance(meter, AnswerMeter)
+    try:
+        async for chunk in answer.content.iter_any():
+            _note_first_byte(exchange)
+            meter.feed(chunk)
+            if meter.whole:
+                before_last()
+            if not call.hung_up:
+                await call.write(chunk, more=True)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        logger.warning("upstream broke off: %s", error)
+        return Ending.BROKEN
+    before_last()
+    if not call.hung_up:
+        await call.write(b"", more=False)
+    return Ending.WHOLE
+
+
+async def _relay_stream(
+    call: Call,
+    exchange: Exchange,
+    answer: aiohttp.ClientResponse,
+    pinger: "_Pinger",
+    before_last: Callable[[], None],
+) -> Ending:
+    meter, framer = exchange.meter, Framer()
+    assert isinstance(meter, StreamMeter)
+    try:
+        async for chunk in answer.content.iter_any():
+            events = framer.feed(chunk)
+            if not events:
+                continue
+            _note_first_byte(exchange)
+            meter.feed(events)
+            if meter.whole:
+                before_last()
+            pinger.note(framer.framed)
+            if not call.hung_up:
+                await call.write(events, more=True)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        logger.warning("upstream broke off: %s", error)
+    whole = meter.whole or bool(meter.error_type)
+    if not call.hung_up:
+        last = framer.rest
+        if not whole:
+            last = error_event("api_error", "The upstream broke off its answer.", call.request_id)
+        before_last()
+        await call.write(last, more=False)
+    return Ending.WHOLE if meter.whole else Ending.BROKEN
+
+
+def _note_first_byte(exchange: Exchange) -> None:
+    if exchange.first_byte is None:
+        exchange.first_byte = time.monotonic()
+
+
+class _Pinger:
+    """Sends a `ping` of ours when a stream has been silent for a while.
+
+    The relay is then waiting for upstream, so what was sent ends at an event boundary.
+    """
+
+    def __init__(self, call: Call, after_s: float) -> None:
+        self._call = call
+        self._after_s = after_s
+        self._loop = asyncio.get_running_loop()
+        self._silent_since = self._loop.time()
+        self._framed = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> "_Pinger":
+        self._timer = self._loop.call_later(self._after_s, self._look)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def note(self, framed: bool) -> None:
+        """Something is about to be sent."""
+        self._silent_since = self._loop.time()
+        self._framed = framed
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        due = self._silent_since + self._after_s
+        if now >= due:
+            due = now + self._after_s
+            self._silent_since = now
+            # A client that does not read its last ping gets no further one to pile up.
+            if self._framed and not self._call.hung_up and (not self._task or self._task.done()):
+                self._task = self._loop.create_task(self._call.write(PING, more=True))
+        self._timer = self._loop.call_later(due - now, self._look)
