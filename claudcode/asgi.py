@@ -3,6 +3,8 @@
 The data plane is a plain ASGI callable: no Django request, middleware or session on its way.
 """
 
+from typing import Any
+
 from claudcode import env
 
 env.use_settings()
@@ -22,15 +24,18 @@ if settings.SUPERVISED:
     end_with_parent()
 checks.refuse_wrong_settings()
 
+# Typed for Django's views; here it matches paths for ASGI applications.
+route: Any = re_path
+
 application = ProtocolTypeRouter(
     {
         "http": URLRouter(
             [
-                re_path(r"^v1(?:/|$)", data_plane),
-                re_path(r"^api/hello$", data_plane),
-                re_path(r"^healthz$", health.healthz),
-                re_path(r"^readyz$", health.readyz),
-                re_path(r"", django_application),
+                route(r"^v1(?:/|$)", data_plane),
+                route(r"^api/hello$", data_plane),
+                route(r"^healthz$", health.healthz),
+                route(r"^readyz$", health.readyz),
+                route(r"", django_application),
             ]
         ),
         "lifespan": data_plane.lifespan,

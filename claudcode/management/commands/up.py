@@ -48,8 +48,7 @@ class Command(BaseCommand):
         self.base_url = f"http://{_spoken(self.host)}:{self.port}"
         call_command("migrate", interactive=False, verbosity=0)
         # Its threads must not be there when processes are forked.
-        connection.close()
-        connection.close_pool()
+        _disconnect()
         self.upstream = Upstream(settings.ANTHROPIC_BASE_URL, not _has_credential())
         self.trouble = ""
         group = Group(on_started=self._watch)
@@ -105,8 +104,7 @@ class Command(BaseCommand):
             self._give_up("The first operator and API key could not be made.")
             raise
         finally:
-            connection.close()
-            connection.close_pool()
+            _disconnect()
 
     def _welcome(self, secrets: FirstSecrets) -> None:
         self.stdout.write(welcome(self.base_url, secrets, self.upstream, settings.STATE))
@@ -136,6 +134,11 @@ def _programs(host: str, port: int, workers: int) -> dict[str, list[str]]:
         "worker": shlex.split(f"{worker} --without-gossip --without-mingle --without-heartbeat"),
         "beat": shlex.split(f"celery -A claudcode -q beat --schedule {schedule} --pidfile="),
     }
+
+
+def _disconnect() -> None:
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
 
 
 def _has_credential() -> bool:

@@ -1,0 +1,70 @@
+# make run     a gateway on this machine    STATE=folder HOST=127.0.0.1 PORT=8000 WORKERS=1
+# make test    every test                   ARGS="-k limits"
+# make lint    style, types, layers, migrations in step
+# make bench   what an exchange costs       ARGS=...
+# make clean   remove what the others made, but never the state folder
+
+PYTHON ?= python3
+VENV := .venv
+OLD_SDK := $(VENV)/old-sdk
+# The last official SDK before API version 2026-10-21, which tests talk to the gateway with too.
+OLD_SDK_VERSION := 0.79.0
+STATE ?=
+HOST ?= 127.0.0.1
+PORT ?= 8000
+WORKERS ?= 1
+ARGS ?=
+
+bin := $(VENV)/bin
+pip := $(bin)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test lint format bench clean
+
+run: $(VENV)/.runs
+	@exec $(bin)/python manage.py up --host $(HOST) --port $(PORT) --workers $(WORKERS) \
+		$(if $(STATE),--state $(STATE))
+
+test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION)
+	$(bin)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.tests
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/python manage.py makemigrations --check --dry-run
+
+format: $(VENV)/.tests
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+bench: $(VENV)/.tests
+	$(bin)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf tests/acceptance/node/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is younger than what it was installed from, so a second call installs nothing.
+$(VENV)/.runs: requirements.txt | $(bin)/pip
+	@echo "Installing what the gateway needs (about a minute, once) ..."
+	@$(pip) install --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.tests: requirements-dev.txt $(VENV)/.runs
+	@echo "Installing what tests and lint need ..."
+	@$(pip) install --requirement requirements-dev.txt
+	@touch $@
+
+$(OLD_SDK)/.$(OLD_SDK_VERSION): | $(VENV)/.tests
+	@rm -rf $(OLD_SDK)
+	@$(pip) install --target $(OLD_SDK) anthropic==$(OLD_SDK_VERSION)
+	@touch $@
+
+$(bin)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "ClaudCode needs Python 3.11 or later: make run PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "This Python cannot make virtual environments: sudo apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
