@@ -1,5 +1,6 @@
 """What commands that make keys and teams share: limits as arguments, errors as sentences."""
 
+import datetime as dt
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
@@ -74,6 +75,15 @@ def rate(text: str) -> int | None:
     if not (text.isascii() and text.isdigit()):
         raise ArgumentTypeError(f"'{text}' is neither a whole number nor none")
     return int(text)
+
+
+def moment(text: str) -> dt.datetime:
+    """Read a date or a time in ISO form; UTC if it does not say."""
+    try:
+        read = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"'{text}' is not a date or time, as in 2027-01-31") from error
+    return read if read.tzinfo else read.replace(tzinfo=dt.UTC)
 
 
 def comma_list(text: str) -> list[str]:

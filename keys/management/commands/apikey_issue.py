@@ -1,13 +1,10 @@
 """`manage.py apikey_issue`: make an API key and print its secret, once."""
 
-import datetime as dt
 import json
-from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from keys.core.secret import Secret
 from keys.management import arguments
@@ -40,7 +37,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--expires",
-            type=_moment,
+            type=arguments.moment,
             metavar="ISO",
             help="such as 2027-01-31 or 2027-01-31T18:00:00+01:00; UTC if it does not say",
         )
@@ -75,14 +72,6 @@ def _team(name: str | None) -> Team | None:
             f"There is no team '{name}'. Make it first: manage.py team_create --name '{name}'"
         )
     return team
-
-
-def _moment(text: str) -> dt.datetime:
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"'{text}' is not a date or time, as in 2027-01-31") from error
-    return moment if timezone.is_aware(moment) else moment.replace(tzinfo=dt.UTC)
 
 
 def _text(apikey: ApiKey, secret: Secret, budgets: list[Budget]) -> str:
