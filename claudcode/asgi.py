@@ -24,6 +24,13 @@ if settings.SUPERVISED:
     end_with_parent()
 checks.refuse_wrong_settings()
 
+
+async def root(scope: Any, receive: Any, send: Any) -> None:
+    """Answer Claude Code's start-up probe, `HEAD /`, under every host name; the page is Django's."""
+    answer = health.probe if scope["method"] == "HEAD" else django_application
+    await answer(scope, receive, send)
+
+
 # Typed for Django's views; here it matches paths for ASGI applications.
 route: Any = re_path
 
@@ -35,6 +42,7 @@ application = ProtocolTypeRouter(
                 route(r"^api/hello$", data_plane),
                 route(r"^healthz$", health.healthz),
                 route(r"^readyz$", health.readyz),
+                route(r"^$", root),
                 route(r"", django_application),
             ]
         ),

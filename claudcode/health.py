@@ -65,6 +65,12 @@ async def healthz(_scope: Any, _receive: Any, send: Any) -> None:
     await _answer(send, 200, {"status": "ok"})
 
 
+async def probe(_scope: Any, _receive: Any, send: Any) -> None:
+    """Answer 200 without a body."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+
 async def readyz(_scope: Any, _receive: Any, send: Any) -> None:
     """Answer 200 if every part is ready, else 503; the JSON says which is not."""
     parts = await _readiness.parts()

@@ -11,8 +11,13 @@ from typing import Any
 
 import orjson
 
-# Attributes that every LogRecord has; the rest came from `extra`.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# Attributes that every LogRecord has, and uvicorn's coloured copy; the rest came from `extra`.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 # Prefix kept, so that an operator can tell which key it was; the rest never reaches a log.
 _SECRETS = re.compile(rb"(sk-(?:cc|ant)-[A-Za-z0-9]{0,4})[A-Za-z0-9_-]+")
 
@@ -46,8 +51,7 @@ def configuration(level: str) -> dict[str, Any]:
             "django": {"handlers": [], "level": level, "propagate": True},
             "django.server": {"handlers": [], "level": level, "propagate": True},
             # Two lines a second, for ever, saying that the drain and the sweep ran.
-            "celery.app.trace": {"level": "WARNING"},
-            "celery.beat": {"level": "WARNING"},
-            "celery.worker.strategy": {"level": "WARNING"},
+            "celery": {"level": "WARNING"},
+            "uvicorn.error": {"level": "WARNING"},
         },
     }

@@ -8,6 +8,6 @@ from django.views.decorators.http import require_safe
 
 @require_safe
 def landing(request: HttpRequest) -> HttpResponse:
-    """Name the base URL, and say where operators go. Claude Code probes it with HEAD."""
+    """Name the base URL, and say where operators go."""
     base_url = settings.PUBLIC_URL or request.build_absolute_uri("/")
     return render(request, "landing.html", {"base_url": base_url.rstrip("/")})
