@@ -1,13 +1,16 @@
 """What an operator may change of a row, and the setting of it with a description for the audit."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
+from django.utils import timezone
 
-from keys.models import Team
+from keys.core.access import may_match
+from keys.models import ClaudeModel, Team
 
 
 class ApiKeyChanges(TypedDict, total=False):
@@ -60,3 +63,20 @@ def apply(row: Model, changes: Mapping[str, Any]) -> dict[str, list[Any]]:
     row.validate_unique()
     row.validate_constraints()
     return detail
+
+
+def require_future(expires_at: dt.datetime | None) -> None:
+    """Raise `ValidationError` for a key that would be born expired."""
+    if expires_at is not None and expires_at <= timezone.now():
+        raise ValidationError({"expires_at": "This moment has passed already."})
+
+
+def require_offered(patterns: Sequence[str]) -> None:
+    """Raise `ValidationError` for a pattern that can match no model of the catalogue.
+
+    A slip in a model's name would make a key that can call nothing, and nobody would know why.
+    """
+    known = list(ClaudeModel.objects.values_list("model_id", flat=True))
+    for pattern in patterns:
+        if not any(may_match(pattern, model_id) for model_id in known):
+            raise ValidationError({"models": f"No model in the catalogue is called '{pattern}'."})

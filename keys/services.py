@@ -12,13 +12,19 @@ from functools import partial
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
 from keys import audit, invalidation, policy, windows
-from keys.changes import ApiKeyChanges, ClaudeModelChanges, TeamChanges, apply
-from keys.core.access import Hangup, may_match
+from keys.changes import (
+    ApiKeyChanges,
+    ClaudeModelChanges,
+    TeamChanges,
+    apply,
+    require_future,
+    require_offered,
+)
+from keys.core.access import Hangup
 from keys.core.budget import BudgetSpec
 from keys.core.limits import Unit
 from keys.core.secret import ALPHABET, RANDOM_LENGTH, Secret, compose
@@ -69,8 +75,8 @@ def apikey_issue(
         hangup=hangup.value,
         created_by=acting_user,
     )
-    _require_future(expires_at)
-    _require_offered(apikey.models)
+    require_future(expires_at)
+    require_offered(apikey.models)
     apikey.full_clean()
     apikey.save()
     added = [_add_budget(apikey, spec) for spec in budgets]
@@ -97,7 +103,7 @@ def apikey_update(
     if not detail:
         return stored
     if "models" in detail:
-        _require_offered(stored.models)
+        require_offered(stored.models)
     if "team" in detail:
         stored.scope_generation += 1
     stored.save()
@@ -174,6 +180,13 @@ def team_update(
         audit.record("team.update", stored, acting_user, acting_address, detail)
         _announce(stored)
     return stored
+
+
+@transaction.atomic
+def team_delete(*, team: Team, acting_user: User | None, acting_address: str | None = None) -> None:
+    """Delete a team and its budgets. Raises `ProtectedError` while a key or the ledger knows it."""
+    audit.record("team.delete", team, acting_user, acting_address, {"name": team.name})
+    team.delete()
 
 
 @transaction.atomic
@@ -372,16 +385,3 @@ def _announce(holder: ApiKey | Team) -> None:
 
 def _announce_everything() -> None:
     transaction.on_commit(partial(invalidation.publish, invalidation.EVERYTHING))
-
-
-def _require_future(expires_at: dt.datetime | None) -> None:
-    if expires_at is not None and expires_at <= timezone.now():
-        raise ValidationError({"expires_at": "This moment has passed already."})
-
-
-def _require_offered(patterns: Sequence[str]) -> None:
-    # A slip in a model's name would make a key that can call nothing, and nobody would know why.
-    known = ClaudeModel.objects.values_list("model_id", flat=True)
-    for pattern in patterns:
-        if not any(may_match(pattern, model_id) for model_id in known):
-            raise ValidationError({"models": f"No model in the catalogue is called '{pattern}'."})

@@ -4,7 +4,7 @@ Text in, whole numbers out, and back again. Knows no store.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from keys.core.limits import AMOUNT_MAX, Unit
@@ -33,6 +33,10 @@ class BudgetSpec:
     limit: int | None
     strict: bool = False
     anchored: bool = False
+
+    def unlimited(self) -> "BudgetSpec":
+        """Return the same budget without an end, which binds nobody."""
+        return replace(self, limit=None)
 
 
 def parse_tokens(text: str, *, strict: bool = False, anchored: bool = False) -> BudgetSpec:

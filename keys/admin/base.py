@@ -1,0 +1,47 @@
+"""What the console's pages share: who acts, and how the services' refusals are shown."""
+
+from ipaddress import ip_address
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.admin import ModelAdmin
+
+from keys.windows import NotEmptied
+
+NOT_EMPTIED = "Valkey does not answer, so a window may not be empty yet. Reset it again later."
+
+
+def acting(request: HttpRequest) -> dict[str, Any]:
+    """Return the arguments by which every service learns who acts, and from where."""
+    return {"acting_user": request.user, "acting_address": _address(request)}
+
+
+class ServiceAdmin(ModelAdmin):
+    """A page whose writes are services."""
+
+    show_full_result_count = False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        # Both leave the transaction of the page: the first rolls it back, the second comes after.
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except ValidationError as error:
+            self.message_user(request, " ".join(error.messages), messages.ERROR)
+        except NotEmptied:
+            self.message_user(request, NOT_EMPTIED, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+
+def _address(request: HttpRequest) -> str | None:
+    try:
+        return str(ip_address(request.META.get("REMOTE_ADDR", "")))
+    except ValueError:
+        return None  # A Unix socket has no address.

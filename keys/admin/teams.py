@@ -1,0 +1,68 @@
+"""The console's pages for teams."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+from unfold.decorators import display
+
+from keys import services
+from keys.admin import budgets
+from keys.admin.base import ServiceAdmin, acting
+from keys.models import Team
+
+FIELDS = ("name", "rpm", "concurrency")
+
+
+@admin.register(Team)
+class TeamAdmin(ServiceAdmin):
+    """Teams, with the budgets that all their keys share."""
+
+    fields = FIELDS
+    inlines = (budgets.BudgetInline,)
+    list_display = ("name", "keys", "rpm", "concurrency", "budgets")
+    search_fields = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
+        counted = super().get_queryset(request).annotate(keys_count=Count("apikeys"))
+        return counted.prefetch_related("budgets")
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # A team is deleted on its own page, where a service does it.
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    @display(ordering="keys_count")
+    def keys(self, team: Team) -> int:
+        return team.keys_count
+
+    @display
+    def budgets(self, team: Team) -> str:
+        return ", ".join(str(budget) for budget in team.budgets.all()) or "–"
+
+    def save_model(
+        self, request: HttpRequest, obj: Team, form: forms.ModelForm, change: bool
+    ) -> None:
+        if change:
+            changes = {name: form.cleaned_data[name] for name in form.changed_data}
+            services.team_update(team=obj, changes=changes, **acting(request))
+            return
+        fields = {name: form.cleaned_data[name] for name in FIELDS}
+        obj.pk = services.team_create(**fields, **acting(request)).pk
+        obj.refresh_from_db()
+
+    def save_formset(
+        self,
+        request: HttpRequest,
+        form: forms.ModelForm,
+        formset: BaseInlineFormSet,
+        change: bool,  # noqa: ARG002
+    ) -> None:
+        budgets.save(request, form.instance, formset)
+
+    def delete_model(self, request: HttpRequest, obj: Team) -> None:
+        services.team_delete(team=obj, **acting(request))
