@@ -2,10 +2,12 @@
 
 import datetime as dt
 
+from django.apps.registry import Apps
 from django.db import migrations
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 
-def _day(year, month, day):
+def _day(year: int, month: int, day: int) -> dt.datetime:
     return dt.datetime(year, month, day, tzinfo=dt.UTC)
 
 
@@ -17,7 +19,7 @@ DOCUMENTED = [
 ]
 
 
-def add(apps, _schema_editor):
+def add(apps: Apps, _schema_editor: BaseDatabaseSchemaEditor) -> None:
     claude_models = apps.get_model("keys", "ClaudeModel").objects
     for position, (model_id, name, released_at, context, output) in enumerate(DOCUMENTED):
         claude_models.create(
