@@ -4,11 +4,12 @@ Synchronous SQL, answered from indexes. Events that are not drained yet are the 
 it reads them from the stream and names them in `excluding`, so that none counts twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db import connection
 
-from keys.core.limits import Unit
+from keys.core.limits import Limit, Unit
 
 _AMOUNTS = {Unit.TOKENS: "charged_tokens", Unit.NANOUSD: "cost_nanousd"}
 
@@ -103,6 +104,30 @@ def charges(
         return cursor.fetchall()
 
 
+def amounts(
+    limit: Limit, *, since_ms: int, before_ms: int, pending: Mapping[str, Mapping[str, Any]]
+) -> dict[int, int]:
+    """Return what the window of `limit` was charged in [since_ms, before_ms), by bucket index.
+
+    `pending` are rows of events that the ledger may or may not have yet, by exchange; those of
+    other keys and teams do not count.
+    """
+    holder = holder_of(limit.scope)
+    question = {
+        "unit": limit.unit,
+        "bucket_s": limit.bucket_s,
+        "since_ms": since_ms,
+        "before_ms": before_ms,
+    }
+    found = dict(charges(**holder, **question, excluding=list(pending)))
+    for row in pending.values():
+        at_ms, amount = _charge(limit.unit, row)
+        if since_ms <= at_ms < before_ms and _held_by(holder, row):
+            index = at_ms // (limit.bucket_s * 1000)
+            found[index] = found.get(index, 0) + amount
+    return found
+
+
 def anchor_ms(*, apikey_id: int | None, team_id: int | None, window_name: str) -> int | None:
     """Return when the anchored window of a key or a team last started, `None` if never.
 
@@ -114,6 +139,23 @@ def anchor_ms(*, apikey_id: int | None, team_id: int | None, window_name: str) -
         cursor.execute(_ANCHOR.format(holder=holder), parameters)
         found = cursor.fetchone()
     return found[0] if found else None
+
+
+def holder_of(scope: str) -> dict[str, int | None]:
+    """Turn a scope, `k12.0` or `t3.0`, into what ledger rows name its key or team by."""
+    number = int(scope[1:].partition(".")[0])
+    team = scope.startswith("t")
+    return {"apikey_id": None if team else number, "team_id": number if team else None}
+
+
+def _held_by(holder: Mapping[str, int | None], row: Mapping[str, Any]) -> bool:
+    return all(row[name] == number for name, number in holder.items() if number is not None)
+
+
+def _charge(unit: Unit, row: Mapping[str, Any]) -> tuple[int, int]:
+    if unit is Unit.REQUESTS:
+        return row["admitted_at_ms"], 1
+    return row["settled_at_ms"], row[_AMOUNTS[unit]]
 
 
 def _holder(apikey_id: int | None, team_id: int | None) -> tuple[str, int]:

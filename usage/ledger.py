@@ -78,9 +78,14 @@ def drain_lag(client: Redis | None = None) -> float:
     return 0.0 if oldest_ms is None else max(0, _now_ms(client) - oldest_ms) / 1000
 
 
-def undrained(client: Redis, shard: int) -> list[dict[bytes, bytes]]:
-    """Return the fields of all events of a shard that are not in the ledger yet, oldest first."""
-    return [fields for _id, fields in _entries(client, shard, count=None)]
+def position(client: Redis, shard: int) -> str:
+    """Return the id of the last event of a shard that is in the ledger for certain."""
+    return (client.get(_drained_key(shard)) or BEGINNING.encode()).decode()
+
+
+def events_key(shard: int) -> str:
+    """Return the name of a shard's event stream."""
+    return f"{shard_tag(shard)}:events"
 
 
 def row(fields: dict[bytes, bytes]) -> dict[str, Any]:
@@ -97,7 +102,8 @@ def _drain_batch(client: Redis, shard: int) -> int:
     with transaction.atomic():
         if not _lock(shard):
             return 0
-        entries = _entries(client, shard, count=settings.DRAIN_BATCH)
+        after = position(client, shard)
+        entries = client.xrange(events_key(shard), f"({after}", count=settings.DRAIN_BATCH)
         events = [event for entry in entries if (event := _event(shard, *entry))]
         _record(shard, events)
     if entries:
@@ -109,13 +115,6 @@ def _lock(shard: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, shard])
         return bool(cursor.fetchone()[0])
-
-
-def _entries(
-    client: Redis, shard: int, *, count: int | None
-) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    drained = (client.get(_drained_key(shard)) or BEGINNING.encode()).decode()
-    return client.xrange(_events_key(shard), min=f"({drained}", count=count)
 
 
 def _event(shard: int, stream_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
@@ -164,34 +163,31 @@ def _oldest_ms(client: Redis) -> dict[int, int]:
     """Return when the oldest event not drained was appended, for each shard that has one."""
     shards = range(settings.SHARDS)
     pipeline = client.pipeline(transaction=False)
-    for shard, position in zip(shards, _positions(client), strict=True):
-        after = (position or BEGINNING.encode()).decode()
-        pipeline.xrange(_events_key(shard), min=f"({after}", count=1)
+    for shard, drained in zip(shards, _positions(client), strict=True):
+        pipeline.xrange(events_key(shard), f"({drained}", count=1)
     found = zip(shards, pipeline.execute(), strict=True)
-    return {shard: _stream_id(entries[0][0])[0] for shard, entries in found if entries}
+    return {shard: _stream_id(entries[0][0].decode())[0] for shard, entries in found if entries}
 
 
 def _trim(client: Redis) -> None:
     shards = range(settings.SHARDS)
     keep_from = (_now_ms(client) - settings.EVENTS_KEEP_S * 1000, 0)
     pipeline = client.pipeline(transaction=False)
-    for shard, position in zip(shards, _positions(client), strict=True):
-        if position:
-            ms, sequence = min(_stream_id(position), keep_from)
-            pipeline.xtrim(_events_key(shard), minid=f"{ms}-{sequence}", approximate=False)
+    for shard, drained in zip(shards, _positions(client), strict=True):
+        ms, sequence = min(_stream_id(drained), keep_from)
+        pipeline.xtrim(events_key(shard), minid=f"{ms}-{sequence}", approximate=False)
     pipeline.execute()
 
 
-def _positions(client: Redis) -> list[bytes | None]:
-    """Return how far each shard is drained, as the id of an event."""
+def _positions(client: Redis) -> list[str]:
     pipeline = client.pipeline(transaction=False)
     for shard in range(settings.SHARDS):
         pipeline.get(_drained_key(shard))
-    return pipeline.execute()
+    return [(drained or BEGINNING.encode()).decode() for drained in pipeline.execute()]
 
 
-def _stream_id(text: bytes) -> tuple[int, int]:
-    ms, _, sequence = text.decode().partition("-")
+def _stream_id(text: str) -> tuple[int, int]:
+    ms, _, sequence = text.partition("-")
     return int(ms), int(sequence)
 
 
@@ -202,7 +198,3 @@ def _now_ms(client: Redis) -> int:
 
 def _drained_key(shard: int) -> str:
     return f"{shard_tag(shard)}:drained"
-
-
-def _events_key(shard: int) -> str:
-    return f"{shard_tag(shard)}:events"
