@@ -43,7 +43,7 @@ class Simulator:
         self._books = Books(options.books_max)
         self._answer_headers = AnswerHeaders()
         # Part of every id, so that two runs never share one, unless a seed asks for it.
-        self._run = os.urandom(4) if options.seed is None else b"%08x" % options.seed
+        self._run = os.urandom(4).hex() if options.seed is None else f"{options.seed:08x}"
         self._served = 0
         self._routes: dict[str, tuple[str, Handler]] = {
             "/v1/messages": ("POST", self._api.messages),
@@ -74,7 +74,10 @@ class Simulator:
             client.close()
             if client.gone and entry.outcome == "open":
                 entry.outcome = "hung_up"
-            self._books.end(entry, _now_ms())
+            now_ms = _now_ms()
+            if entry.outcome == "hung_up":
+                entry.hung_up_after_ms = now_ms - entry.started_at_ms
+            self._books.end(entry, now_ms)
 
     def _entry(self, scope: Scope) -> Entry:
         self._served += 1
@@ -83,7 +86,7 @@ class Simulator:
             method=scope["method"],
             path=scope["path"],
             query=scope["query_string"].decode("latin-1"),
-            request_id=f"req_sim{self._run.hex()}{self._served:010x}",
+            request_id=f"req_sim{self._run}{self._served:010x}",
             headers=tuple(
                 (name.decode("latin-1"), value.decode("latin-1"))
                 for name, value in scope["headers"]

@@ -21,6 +21,9 @@ PIECE = re.compile(
 REMEMBERED_CHARS_MIN = 512
 # About 100 bytes each. Agents send their whole history every turn: nearly all of it is known.
 REMEMBERED_MAX = 50_000
+# `findall` is ten times as fast as `finditer`, and this bounds its list to some 15 MB. A piece that
+# lies across two stretches counts twice.
+STRETCH_CHARS = 1024 * 1024
 
 # Counts of long texts by (length, hash). A pure function's memory: it changes no result.
 _remembered: dict[tuple[int, int], int] = {}
@@ -38,7 +41,10 @@ def count(text: str) -> int:
     name = (len(text), hash(text))
     tokens = _remembered.get(name)
     if tokens is None:
-        tokens = sum(1 for _ in PIECE.finditer(text))
+        tokens = sum(
+            len(PIECE.findall(text, start, start + STRETCH_CHARS))
+            for start in range(0, len(text), STRETCH_CHARS)
+        )
         if len(_remembered) >= REMEMBERED_MAX:
             _remembered.clear()
         _remembered[name] = tokens

@@ -76,6 +76,7 @@ class Script:
     message_deltas: int = 1
     tokens_per_event: int = 1
     gzip: bool = False
+    write_bytes: int = 0
     first_byte_s: float = 0.0
     slow_s: float = 0.0
     tokens_per_s: float = 0.0
@@ -228,6 +229,7 @@ _CHANGES: dict[str, Callable[[Mark], dict[str, Any]]] = {
     "deltas": lambda mark: {"message_deltas": min(100, max(1, int(mark.number())))},
     "chunk": lambda mark: {"tokens_per_event": max(1, int(mark.number()))},
     "gzip": lambda _: {"gzip": True},
+    "split": lambda mark: {"write_bytes": max(1, int(mark.number()))},
     "rate": lambda mark: {"tokens_per_s": mark.number()},
     "first-byte-ms": lambda mark: {"first_byte_s": mark.number() / 1000},
     "slow": lambda mark: {"slow_s": mark.number("seconds", default=1)},

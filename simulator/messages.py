@@ -6,8 +6,9 @@ import time
 import orjson
 
 from simulator import errors, request
-from simulator.answer import Answer, Composer
+from simulator.answer import Answer
 from simulator.catalogue import Catalogue
+from simulator.composer import Composer
 from simulator.errors import Refused
 from simulator.exchange import JSON, Exchange
 from simulator.frames import frames, message_json

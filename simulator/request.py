@@ -283,7 +283,7 @@ def _check_breakpoints(body: Body) -> None:
     for control in controls:
         if not isinstance(control, dict) or control.get("type") != "ephemeral":
             raise Refused(400, "cache_control.type: Input should be 'ephemeral'")
-        if control.get("ttl", "5m") not in TTLS_S:
+        if control.get("ttl", "5m") not in tuple(TTLS_S):
             raise Refused(400, "cache_control.ephemeral.ttl: Input should be '5m' or '1h'")
     if len(controls) > BREAKPOINTS_MAX:
         raise Refused(

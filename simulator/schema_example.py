@@ -1,53 +1,75 @@
 """The smallest value that a JSON schema admits: what the simulator passes to tools. Pure.
 
 Covers what tools and structured outputs use: types, enum, const, default, required properties,
-anyOf/oneOf/allOf and local references. Patterns and formats are not honoured.
+anyOf, oneOf, allOf (its first branch) and local references. Patterns and formats are not honoured.
 """
 
 from typing import Any
 
-# Deeper schemas are recursive ones.
-DEPTH_MAX = 12
+# Bounds both the depth and the size of what a recursive schema unfolds to.
+DEPTH_MAX = 16
+VALUES_MAX = 500
+CHARS_MAX = 1000
+WORD = "simulated"
 
 
-def example(schema: Any, root: Any = None, depth: int = 0) -> Any:
+def example(schema: Any) -> Any:
     """Return a value for `schema`, the same one each time."""
-    root = schema if root is None else root
-    if not isinstance(schema, dict) or depth > DEPTH_MAX:
-        return {} if depth == 0 else None
-    if "$ref" in schema:
-        return example(_resolve(schema["$ref"], root), root, depth + 1)
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    if "default" in schema:
-        return schema["default"]
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        if schema.get(keyword):
-            return example(schema[keyword][0], root, depth + 1)
-    return _typed(schema, root, depth)
+    return _Example(schema).make(schema, 0)
 
 
-def _typed(schema: dict[str, Any], root: Any, depth: int) -> Any:
-    kind = schema.get("type")
-    kind = kind[0] if isinstance(kind, list) and kind else kind
-    if kind == "object" or (kind is None and "properties" in schema):
-        properties = schema.get("properties") or {}
-        required = schema.get("required") or []
-        return {name: example(properties.get(name, {}), root, depth + 1) for name in required}
-    if kind == "array":
-        least = min(int(schema.get("minItems") or 0), 10)
-        return [example(schema.get("items", {}), root, depth + 1) for _ in range(least)]
-    if kind == "string" or kind is None:
-        return "simulated".ljust(min(int(schema.get("minLength") or 0), 1000), ".")
-    if kind in ("integer", "number"):
-        return schema.get("minimum", 1)
-    return False if kind == "boolean" else None
+class _Example:
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._values_left = VALUES_MAX
+
+    def make(self, schema: Any, depth: int) -> Any:
+        self._values_left -= 1
+        if not isinstance(schema, dict) or depth > DEPTH_MAX or self._values_left < 0:
+            return None
+        if isinstance(schema.get("$ref"), str):
+            return self.make(self._resolve(schema["$ref"]), depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if _list(schema, "enum"):
+            return schema["enum"][0]
+        if "default" in schema:
+            return schema["default"]
+        for keyword in ("anyOf", "oneOf", "allOf"):
+            if _list(schema, keyword):
+                return self.make(schema[keyword][0], depth + 1)
+        return self._typed(schema, depth)
+
+    def _typed(self, schema: dict[str, Any], depth: int) -> Any:
+        kind = (_list(schema, "type") or [schema.get("type")])[0]
+        if kind == "object" or (kind is None and "properties" in schema):
+            properties = schema.get("properties")
+            known = properties if isinstance(properties, dict) else {}
+            names = [name for name in _list(schema, "required") if isinstance(name, str)]
+            return {name: self.make(known.get(name, {}), depth + 1) for name in names}
+        if kind == "array":
+            least = min(_number(schema, "minItems"), VALUES_MAX)
+            return [self.make(schema.get("items"), depth + 1) for _ in range(int(least))]
+        if kind in ("integer", "number"):
+            return _number(schema, "minimum") if "minimum" in schema else 1
+        if kind == "boolean":
+            return False
+        if kind == "null":
+            return None
+        return WORD.ljust(int(min(_number(schema, "minLength"), CHARS_MAX)), ".")
+
+    def _resolve(self, reference: str) -> Any:
+        found = self._root
+        for step in reference.removeprefix("#").strip("/").split("/"):
+            found = found.get(step) if isinstance(found, dict) else None
+        return found
 
 
-def _resolve(reference: Any, root: Any) -> Any:
-    found = root
-    for step in str(reference).removeprefix("#").strip("/").split("/"):
-        found = found.get(step, {}) if isinstance(found, dict) else {}
-    return found
+def _list(schema: dict[str, Any], keyword: str) -> list[Any]:
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else []
+
+
+def _number(schema: dict[str, Any], keyword: str) -> float:
+    value = schema.get(keyword)
+    return value if isinstance(value, int | float) else 0
