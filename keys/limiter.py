@@ -5,6 +5,7 @@ do). A window that Valkey does not know is loaded from the ledger first, through
 that losing Valkey loses no budget state that had been drained.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,10 @@ LUA = Path(__file__).parent / "lua"
 # A load races with settlements of the scope; each repeat needs one more of them in the same
 # millisecond, so five in a row means that something else is wrong.
 LOAD_TRIES_MAX = 5
+# While the store is away callers are told so at once, instead of each waiting for its time-out and
+# leaving an admission in doubt behind; a few still try, so that its return is noticed.
+FAILURES_MAX = 3
+REST_S = 0.5
 NOTHING = Wanted(0, 0, 0, 0, 0, 0)
 
 
@@ -116,6 +121,8 @@ class Limiter:
         self._history = history
         self._lease_ttl_ms = lease_ttl_ms
         self._now_ms = now_ms
+        self._failures = 0
+        self._resting_until = 0.0
         names = ("admit", "settle", "renew", "load")
         self._scripts = {name: valkey.register_script(source(name)) for name in names}
 
@@ -203,6 +210,8 @@ class Limiter:
         wanted: Wanted,
         opening: bytes,
     ) -> Admitted | Denied:
+        if time.monotonic() < self._resting_until:
+            raise LimiterUnavailable("the store did not answer a moment ago")
         for _try in range(LOAD_TRIES_MAX):
             reply = await self._run(
                 "admit",
@@ -269,9 +278,14 @@ class Limiter:
     ) -> Any:
         script = self._scripts[name]
         try:
-            return await script(keys=[f"{shard_tag(shard)}:leases"], args=arguments)
+            reply = await script(keys=[f"{shard_tag(shard)}:leases"], args=arguments)
         except (RedisError, OSError, TimeoutError) as error:
+            self._failures += 1
+            if self._failures >= FAILURES_MAX:
+                self._resting_until = time.monotonic() + REST_S
             raise lost(f"{name}: {error}") from error
+        self._failures = 0
+        return reply
 
 
 def _verdict(

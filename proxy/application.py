@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from keys.limiter import Limiter
 from proxy.call import BodyStore, Call, ClientGone
 from proxy.cold_start import LedgerHistory
-from proxy.core.errors import Fault, GatewayError, NotFound, WrongMethod
+from proxy.core.errors import Fault, GatewayError, NotFound, Unavailable, WrongMethod
 from proxy.database import Database
 from proxy.endpoints import Endpoints
 from proxy.gateway import Bounds, Gateway
@@ -151,8 +151,11 @@ class Application:
         return handler
 
     async def _refuse(self, call: Call, error: GatewayError) -> None:
-        if not call.started:
-            await call.refuse(error)
+        if call.started:
+            return
+        if not isinstance(error, Unavailable):  # Then the store may be what is not available.
+            await self._gateway.show_limits(call)
+        await call.refuse(error)
 
     def _log(self, call: Call, began: float) -> None:
         logger.log(

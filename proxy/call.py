@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from keys.core.access import Address, Network
+from keys.core.access import Address, KeyPolicy, Network
 from keys.core.limits import Admitted, Denied
 from proxy.core.errors import BodyTooLarge, BodyTooSlow, GatewayError, Unavailable, error_body
 from proxy.core.headers import Headers, limit_headers
@@ -36,8 +36,8 @@ class BodyStore:
 class Call:
     """A request, and the answer it gets exactly once.
 
-    `verdict` is set when limits were looked at, so that every later answer, errors included,
-    carries the key's own limits. `request_id` begins with the time, so ids sort by age.
+    `policy` is set when the key is known, `verdict` when its limits were looked at, so that every
+    later answer, errors included, carries the key's own limits. `request_id` begins with the time, so ids sort by age.
     """
 
     __slots__ = (
@@ -50,6 +50,7 @@ class Call:
         "hung_up",
         "method",
         "path",
+        "policy",
         "query",
         "raw_headers",
         "request_id",
@@ -74,6 +75,7 @@ class Call:
         self.hung_up = False
         self.started = False
         self.status = 0
+        self.policy: KeyPolicy | None = None
         self.verdict: Admitted | Denied | None = None
         self.extra_headers: Headers = []
 

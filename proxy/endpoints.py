@@ -41,7 +41,7 @@ class Endpoints:
         """List the models this key may use, in Anthropic's shape, paged by `limit`, `after_id`."""
         policy = await self._gateway.identify(call)
         published = await self._gateway.policies.published()
-        await self._gateway.show_limits(call, policy)
+        await self._gateway.show_limits(call)
         page = _page(published.catalogue.allowed(policy), _query(call))
         await call.answer(200, orjson.dumps(page))
 
@@ -49,7 +49,7 @@ class Endpoints:
         """Answer one model, or 404 when there is none that this key may use."""
         policy = await self._gateway.identify(call)
         published = await self._gateway.policies.published()
-        await self._gateway.show_limits(call, policy)
+        await self._gateway.show_limits(call)
         found = published.catalogue.find(model_id)
         if found is None or found not in published.catalogue.allowed(policy):
             raise NotFound(f"model: {model_id[:256]}")
@@ -63,7 +63,7 @@ class Endpoints:
         try:
             gateway.permit(policy, await gateway.policies.published(), read_count(body))
             verdict = await self._tick(policy)
-            await gateway.show_limits(call, policy)
+            await gateway.show_limits(call)
             if isinstance(verdict, Denied):
                 raise rate_limited(verdict)
             async with Deadline(call, policy.hangup, gateway.bounds.patience):

@@ -5,6 +5,7 @@ settle. No ORM, no Django request and no thread on this way; two round trips to 
 """
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -92,13 +93,9 @@ class Gateway:
         policy = await self.identify(call)
         body = await self.read(call)
         try:
-            try:
-                request = read_messages(body)
-                published = await self.policies.published()
-                model = self.permit(policy, published, request.model)
-            except GatewayError:
-                await self.show_limits(call, policy)
-                raise
+            request = read_messages(body)
+            published = await self.policies.published()
+            model = self.permit(policy, published, request.model)
             exchange = await self._admit(call, policy, published, model, request)
             await self._carry_out(call, exchange, body)
         finally:
@@ -119,6 +116,7 @@ class Gateway:
         for policy in await self.find(call):
             refusal = self.refuse(policy, call)
             if refusal is None:
+                call.policy = policy
                 return policy
             refused = _REFUSALS[refusal]
         raise Unauthorized(refused)
@@ -161,12 +159,11 @@ class Gateway:
             )
         return found
 
-    async def show_limits(self, call: Call, policy: KeyPolicy) -> None:
-        """Let the answer carry the key's limits, if they can be read."""
-        try:
-            call.verdict = await self.limiter.peek(policy)
-        except LimiterUnavailable:
-            return
+    async def show_limits(self, call: Call) -> None:
+        """Let the answer carry the limits of the key, if there is one and they can be read."""
+        if call.policy is not None and call.verdict is None:
+            with contextlib.suppress(LimiterUnavailable):
+                call.verdict = await self.limiter.peek(call.policy)
 
     # --- admit --------------------------------------------------------------------------------
 
