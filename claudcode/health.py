@@ -36,8 +36,11 @@ class Part:
     detail: str
 
 
-class Readiness:
-    """Looks at all parts at once, and remembers the answer for a moment."""
+class Readyz:
+    """The application at `/readyz`: 200 if every part is ready, else 503, and JSON that says which.
+
+    It looks at all parts at once, and remembers for a moment what it saw.
+    """
 
     def __init__(self) -> None:
         self._parts: Sequence[Part] = ()
@@ -45,8 +48,13 @@ class Readiness:
         # Made at first use, inside the loop that uses it.
         self._lock: asyncio.Lock | None = None
 
-    async def parts(self) -> Sequence[Part]:
-        """Return the state of every part, at most ANSWER_AGE_S_MAX old. Never raises."""
+    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
+        parts = await self._recent_parts()
+        ready = all(part.ok for part in parts)
+        body = {"status": "ok" if ready else "unavailable", "parts": [asdict(p) for p in parts]}
+        await _answer(send, 200 if ready else 503, body)
+
+    async def _recent_parts(self) -> Sequence[Part]:
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
             if time.monotonic() - self._looked_at > ANSWER_AGE_S_MAX:
@@ -57,7 +65,7 @@ class Readiness:
             return self._parts
 
 
-_readiness = Readiness()
+readyz = Readyz()
 
 
 async def healthz(_scope: Any, _receive: Any, send: Any) -> None:
@@ -69,14 +77,6 @@ async def probe(_scope: Any, _receive: Any, send: Any) -> None:
     """Answer 200 without a body."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body"})
-
-
-async def readyz(_scope: Any, _receive: Any, send: Any) -> None:
-    """Answer 200 if every part is ready, else 503; the JSON says which is not."""
-    parts = await _readiness.parts()
-    ready = all(part.ok for part in parts)
-    body = {"status": "ok" if ready else "unavailable", "parts": [asdict(p) for p in parts]}
-    await _answer(send, 200 if ready else 503, body)
 
 
 def drain_lag_s(now_ms: int, oldest_undrained_ids: Sequence[str]) -> float:

@@ -77,8 +77,8 @@ class StateFolder:
             fcntl.flock(users, fcntl.LOCK_SH)
             yield
 
-    def wait_for_users(self, seconds: float) -> None:
-        """Wait until no other command uses our engines, for at most `seconds`."""
+    def wait_for_users(self, seconds: float) -> bool:
+        """Wait for at most `seconds` until no other command uses our engines; tell if so."""
 
         def nobody_left() -> bool:
             held = _try_lock(self.path / "users", fcntl.LOCK_EX)
@@ -86,7 +86,7 @@ class StateFolder:
                 held.close()
             return held is not None
 
-        wait_until(nobody_left, seconds)
+        return wait_until(nobody_left, seconds)
 
     def publish(self, addresses: Addresses) -> None:
         """Tell other commands where the engines are."""

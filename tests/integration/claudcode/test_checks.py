@@ -1,0 +1,54 @@
+"""Each setting that can be wrong has a check with an id and a hint."""
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from claudcode import checks
+
+
+def ids() -> list[str]:
+    return [finding.id for finding in checks.check_settings()]
+
+
+def test_the_defaults_are_right():
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"SECRET_KEY": ""}, "E001"),
+        ({"SECRET_KEY": "short"}, "E002"),
+        ({"DATABASE_URL": "mysql://db/x"}, "E003"),
+        ({"VALKEY_URL": "http://valkey"}, "E004"),
+        ({"ALLOWED_HOSTS": ["https://claude.example.com/"]}, "E005"),
+        ({"CSRF_TRUSTED_ORIGINS": ["claude.example.com"]}, "E006"),
+        ({"PUBLIC_URL": "claude.example.com"}, "E007"),
+        ({"TRUSTED_PROXIES": ["10.0.0.0/8", "proxy"]}, "E008"),
+        ({"LOG_LEVEL": "LOUD"}, "E009"),
+        ({"ANTHROPIC_BASE_URL": "api.anthropic.com"}, "E010"),
+        ({"ANTHROPIC_API_KEY": "a", "ANTHROPIC_AUTH_TOKEN": "b"}, "E011"),
+        ({"ANTHROPIC_API_KEY": "a\nb"}, "E012"),
+        ({"LEASE_RENEW_S": 40}, "E013"),
+        ({"BODY_BYTES_MAX": 2048, "BODIES_BYTES_MAX": 1024}, "E014"),
+        ({"DEBUG": True, "PUBLIC_URL": "https://claude.example.com"}, "W001"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_wrong_value_has_its_id(settings, changed, expected):
+    for name, value in changed.items():
+        setattr(settings, name, value)
+    assert ids() == [f"claudcode.{expected}"]
+
+
+@pytest.mark.parametrize(("number", "name", "least", "most", "hint"), checks.RANGES)
+def test_numbers_have_bounds(settings, number, name, least, most, hint):
+    assert least <= getattr(settings, name) <= most
+    setattr(settings, name, most + 1)
+    assert f"claudcode.{number}" in ids()
+
+
+def test_the_gateway_refuses_to_start_with_a_wrong_setting(settings):
+    settings.PING_AFTER_S = 0
+    with pytest.raises(ImproperlyConfigured, match="CLAUDCODE_PING_AFTER_S is 0"):
+        checks.refuse_wrong_settings()
