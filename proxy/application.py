@@ -183,7 +183,7 @@ def normalise(path: str) -> str:
 
 
 def _level(status: int) -> int:
-    """What an operator should see. The ledger has every exchange; strangers must not fill a disk."""
+    """What an operator should see. The ledger has the rest; strangers must not fill a disk."""
     if status >= 500:
         return logging.WARNING
     return logging.INFO if status >= 400 and status not in (401, 429) else logging.DEBUG

@@ -37,7 +37,8 @@ class Call:
     """A request, and the answer it gets exactly once.
 
     `policy` is set when the key is known, `verdict` when its limits were looked at, so that every
-    later answer, errors included, carries the key's own limits. `request_id` begins with the time, so ids sort by age.
+    later answer, errors included, carries the key's own limits. `request_id` begins with the
+    time, so ids sort by age.
     """
 
     __slots__ = (
