@@ -12,7 +12,7 @@ from typing import Any
 from simulator.usage import Usage
 
 # Entries of one answer: bounds the time that reading the books takes from everybody else.
-PAGE_MAX = 10_000
+PAGE_MAX = 5_000
 
 
 @dataclass(slots=True)

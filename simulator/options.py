@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from simulator.marks import Script
 
-# About 0.6 KB each.
-BOOKS_MAX = 200_000
+# About 0.9 KB each, so 90 MB at most.
+BOOKS_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
