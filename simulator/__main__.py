@@ -40,12 +40,15 @@ def _options(chosen: argparse.Namespace) -> Options:
         tokens_per_s=chosen.tokens_per_s,
         first_byte_s=chosen.first_byte_ms / 1000,
     )
+    marks = tuple(read(mark, mark) for mark in chosen.mark)
+    apply(marks, script)  # A mistake in a flag is better told now than in every answer.
     return Options(
         seed=chosen.seed,
         credentials=tuple(chosen.credential),
         models=tuple(chosen.model),
         books_max=max(1, chosen.books_max),
-        script=apply([read(mark, mark) for mark in chosen.mark], script),
+        script=script,
+        marks=marks,
     )
 
 

@@ -95,7 +95,7 @@ class Composer:
             return pieces(orjson.dumps(example(request.schema)).decode())
         if script.tokens is None and tool is not None:
             return pieces(f"The simulator calls {tool['name']}.")
-        opening = [*_INTRODUCTION, *_quotation(request.text)]
+        opening = [*_INTRODUCTION, *_quotation(request.texts)]
         if script.tokens is None:
             return opening
         # One more than fits tells `max_tokens` from an answer that happens to end there.
@@ -103,8 +103,9 @@ class Composer:
         return [*opening[:tokens], *self._filler.take(max(0, tokens - len(opening)), start)]
 
 
-def _quotation(text: str) -> Sequence[str]:
-    quote = without(text)
+def _quotation(texts: Sequence[str]) -> Sequence[str]:
+    # Agents put their reminders into blocks before the one that a person typed.
+    quote = without(texts[-1]) if texts else ""
     if len(quote) > QUOTE_CHARS:
         quote = quote[:QUOTE_CHARS] + "…"
     return pieces(f' You wrote: "{quote}"') if quote else ()

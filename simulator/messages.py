@@ -30,6 +30,7 @@ class MessagesApi:
 
     def __init__(self, options: Options, catalogue: Catalogue) -> None:
         self._script = options.script
+        self._marks = options.marks
         self._catalogue = catalogue
         self._composer = Composer(options.seed or 0)
         self._cache = PromptCache()
@@ -85,7 +86,7 @@ class MessagesApi:
         return asked
 
     async def _admit(self, exchange: Exchange, asked: MessageRequest) -> Script | None:
-        marks = find(asked.text)
+        marks = (*self._marks, *find(asked.text))
         script = apply(self._counters.spend(marks), self._script) if marks else self._script
         if script.slow_s and not await exchange.client.sleep(script.slow_s):
             return None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from simulator.marks import Script
+from simulator.marks import Mark, Script
 
 # About 0.9 KB each, so 90 MB at most.
 BOOKS_MAX = 100_000
@@ -10,7 +10,7 @@ BOOKS_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Choices for a whole run. `script` is what a prompt without marks gets.
+    """Choices for a whole run: every request starts from `script`, then `marks`, then its own.
 
     `credentials` are the accepted ones; none given accepts any that is not empty. With a `seed`,
     ids and words are the same in every run.
@@ -21,3 +21,4 @@ class Options:
     models: tuple[str, ...] = ()
     books_max: int = BOOKS_MAX
     script: Script = field(default_factory=Script)
+    marks: tuple[Mark, ...] = ()

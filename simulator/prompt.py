@@ -39,15 +39,15 @@ def total(found: list[Segment]) -> int:
     return FRAME_TOKENS + sum(segment.tokens for segment in found)
 
 
-def last_user_text(body: Block) -> str:
-    """Return the text of the last user message: where marks are read from."""
+def last_user_texts(body: Block) -> tuple[str, ...]:
+    """Return the texts of the last user message: where marks are read from."""
     for message in reversed(body["messages"]):
         if message["role"] == "user":
             content = message["content"]
             if isinstance(content, str):
-                return content
-            return "\n".join(block["text"] for block in content if block["type"] == "text")
-    return ""
+                return (content,)
+            return tuple(block["text"] for block in content if block["type"] == "text")
+    return ()
 
 
 def _tools(body: Block) -> Iterator[Segment]:

@@ -12,7 +12,7 @@ import orjson
 
 from simulator.catalogue import Catalogue, Model
 from simulator.errors import Refused
-from simulator.prompt import last_user_text
+from simulator.prompt import last_user_texts
 from simulator.prompt_cache import TTLS_S
 
 Body = dict[str, Any]
@@ -49,7 +49,12 @@ class MessageRequest:
     model: Model
     max_tokens: int
     stream: bool
-    text: str
+    texts: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """All text of the last user message."""
+        return "\n".join(self.texts)
 
     @property
     def tools(self) -> list[Body]:
@@ -106,7 +111,9 @@ def check(
     _check_tools(body)
     _check_thinking(body.get("thinking"), max_tokens)
     _check_breakpoints(body)
-    return MessageRequest(body, model, max_tokens, body.get("stream") is True, last_user_text(body))
+    return MessageRequest(
+        body, model, max_tokens, body.get("stream") is True, last_user_texts(body)
+    )
 
 
 def _check_fields(body: Body, version: str, betas: str) -> None:

@@ -417,3 +417,12 @@ def test_flags_choose_the_default_answer():
         )
     assert answer.json()["usage"]["output_tokens"] == 15
     assert answer.headers["request-id"] == "req_sim00000007" + f"{1:010x}"
+
+
+def test_a_mark_for_every_request_can_be_used_up():
+    with SimulatorProcess("--mark", "status=529 times=1") as simulator:
+        url = simulator.url + "/v1/messages"
+        statuses = [
+            httpx.post(url, json=asking("Hello"), headers=OLD_HEADERS).status_code for _ in range(2)
+        ]
+    assert statuses == [529, 200]

@@ -28,6 +28,13 @@ def test_an_answer_says_that_it_comes_from_the_simulator():
     assert text_of(composed("Hello")).startswith("This answer comes from the simulator, not from")
 
 
+def test_an_answer_repeats_what_was_typed_last():
+    reminder = {"type": "text", "text": "<system-reminder>…</system-reminder>"}
+    request = checked(a_body([reminder, {"type": "text", "text": "Hi"}]))
+    answer = COMPOSER.compose(request, Script(), USAGE, "msg_1")
+    assert text_of(answer).endswith(' You wrote: "Hi"')
+
+
 @pytest.mark.parametrize("tokens", [0, 1, 50, 999])
 def test_an_answer_is_as_long_as_asked(tokens):
     answer = composed(f"Hi [[sim:tokens={tokens}]]")
