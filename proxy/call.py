@@ -58,6 +58,7 @@ class Call:
         "scope",
         "started",
         "status",
+        "streaming",
         "verdict",
     )
 
@@ -76,6 +77,7 @@ class Call:
         self.hung_up = False
         self.started = False
         self.status = 0
+        self.streaming = False
         self.policy: KeyPolicy | None = None
         self.verdict: Admitted | Denied | None = None
         self.extra_headers: Headers = []

@@ -40,7 +40,7 @@ from proxy.core.request import MessagesRequest, read_messages
 from proxy.core.upstream_error import translate
 from proxy.exchange import Exchange
 from proxy.policies import Policies, Published
-from proxy.relay import Deadline, Ending, HungUp, Patience, TookTooLong, relay
+from proxy.relay import Deadline, Ending, HungUp, Patience, TookTooLong, end_stream, relay
 from proxy.settler import Settler
 from proxy.upstream import Upstream, UpstreamClient, UpstreamUnreachable
 from usage.core.event import ExchangeStatus, Opening, encode_opening
@@ -261,6 +261,7 @@ class Gateway:
             settle(ExchangeStatus.GATEWAY_ERROR, "timeout_error")
             if not call.started:
                 raise UpstreamFailed("The upstream did not answer in time.") from None
+            await end_stream(call, "The exchange took longer than the gateway allows.")
         except GatewayError as error:
             settle(ExchangeStatus.UPSTREAM_ERROR, error.wire_type)
             raise

@@ -8,6 +8,7 @@ task (`Call.watch`) and ends the waiting here by moving its deadline to now.
 """
 
 import asyncio
+import contextlib
 import enum
 import logging
 import time
@@ -27,13 +28,16 @@ from proxy.exchange import Exchange
 logger = logging.getLogger(__name__)
 
 
+# A client that does not read cannot be told why its stream ends.
+LAST_WORD_SECONDS_MAX = 2.0
+
+
 class Ending(enum.Enum):
     """How the relaying of a 200 ended."""
 
     WHOLE = "whole"
     HUNG_UP = "hung_up"
     BROKEN = "broken"  # upstream stopped in the middle
-    TOO_LONG = "too_long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,21 @@ async def relay(
     """
     streamed = answer.content_type == "text/event-stream"
     exchange.meter = StreamMeter() if streamed else AnswerMeter(answer.content_length)
+    call.streaming = streamed
     await call.start(answer.status, downstream_headers(answer.raw_headers))
     if not streamed:
         return await _relay_answer(call, exchange, answer, before_last)
     with _Pinger(call, ping_after_s) as pinger:
         return await _relay_stream(call, exchange, answer, pinger, before_last)
+
+
+async def end_stream(call: Call, message: str) -> None:
+    """End a stream that has begun with an error event; another kind of answer is just cut off."""
+    if call.streaming and not call.hung_up:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD_SECONDS_MAX):
+                event = error_event("api_error", message, call.request_id)
+                await call.write(event, more=False)
 
 
 async def _relay_answer(
