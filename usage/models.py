@@ -88,6 +88,12 @@ class LedgerEntry(models.Model):
         indexes = (
             # The admin's list and an export of everything since an instant.
             models.Index(fields=("settled_at",), name="ledgerentry_settled"),
+            # The admin's filter for trouble, which is rare.
+            models.Index(
+                fields=("settled_at",),
+                condition=~Q(status=ExchangeStatus.COMPLETED.value),
+                name="ledgerentry_trouble",
+            ),
             # Cold start of a key's or a team's windows, out of the index alone; what one key did.
             models.Index(
                 fields=("apikey", "settled_at"),
@@ -208,7 +214,7 @@ class Price(models.Model):
     us_percent = models.PositiveSmallIntegerField(
         default=100,
         verbose_name="US inference, percent",
-        help_text="Multiplies the token rates of inference in the US. 100: no change.",
+        help_text="Factor on token rates for US inference. 100: no change.",
     )
 
     class Meta:

@@ -119,3 +119,11 @@ def cost_nanousd(usage: TokenUsage, price: Price) -> int:
     )
     percent = price.us_percent if usage.inference_geo == "us" else 100
     return _percent(tokens, percent) + usage.web_search_requests * price.web_search_nanousd
+
+
+def humane_usd(amount_nanousd: int) -> str:
+    """Return dollars as people read them: `$1,234.50`, `$0.0123`, `<$0.0001`; rounds."""
+    if 0 < amount_nanousd < NANOUSD_PER_USD // 10_000:
+        return "<$0.0001"
+    decimals = 2 if amount_nanousd == 0 or amount_nanousd >= NANOUSD_PER_USD else 4
+    return f"${Decimal(amount_nanousd) / NANOUSD_PER_USD:,.{decimals}f}"

@@ -16,7 +16,7 @@ LIST_PRICES = [
 WEB_SEARCH_NANOUSD = 10_000_000
 
 
-def add(apps, schema_editor):
+def add(apps, _schema_editor):
     prices = apps.get_model("usage", "Price").objects
     claude_models = apps.get_model("keys", "ClaudeModel").objects.in_bulk(field_name="model_id")
     for model_id, input_, output, creation, creation_1h, read, us_percent in LIST_PRICES:

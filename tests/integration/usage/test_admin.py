@@ -1,0 +1,291 @@
+import html
+import uuid
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from keys.models import AuditEvent
+from tests.factories import a_key, a_stranger, a_team, an_operator
+from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event, append_fields
+from usage import ledger
+from usage.core.event import ExchangeStatus
+from usage.models import LedgerEntry, Price
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
+
+LEDGER = reverse("admin:usage_ledgerentry_changelist")
+ROLLUP = reverse("admin:usage_hourlyrollup_changelist")
+DEAD_LETTERS = reverse("admin:usage_deadletter_changelist")
+PRICES = reverse("admin:usage_price_changelist")
+ADD_PRICE = reverse("admin:usage_price_add")
+
+
+def signed_in(user) -> Client:
+    client = Client(REMOTE_ADDR="192.0.2.7")
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def operator() -> Client:
+    return signed_in(an_operator())
+
+
+@pytest.fixture
+def viewer() -> Client:
+    user = User.objects.create_user("usage-viewer", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="usage", codename__startswith="view_")
+    )
+    return signed_in(user)
+
+
+@pytest.fixture
+def settled(valkey):
+    """Settle one exchange and drain it."""
+
+    def settle(opening=None, after_s=0, **closing):
+        opening = opening or an_opening()
+        at_ms = NOON_MS + after_s * 1000
+        append_event(valkey, opening, a_closing(**closing), charged_at_ms=at_ms)
+        ledger.drain()
+        return LedgerEntry.objects.get(pk=opening.exchange_id)
+
+    return settle
+
+
+def entry_page(entry) -> str:
+    return reverse("admin:usage_ledgerentry_change", args=[entry.pk])
+
+
+def listed(client, query=None) -> set[uuid.UUID]:
+    page = client.get(LEDGER, query)
+    return {row.pk for row in page.context["cl"].result_list}
+
+
+def text(response) -> str:
+    return response.content.decode()
+
+
+# --- Ledger -------------------------------------------------------------------------------------
+
+
+def test_tokens_and_costs_are_written_for_people(operator, settled):
+    apikey = a_key(name="laptop")
+    settled(an_opening(apikey_id=apikey.pk), charged_tokens=1_234_567, cost_nanousd=12_345_678)
+    page = text(operator.get(LEDGER))
+    assert '<div class="text-right">1,234,567</div>' in page
+    assert '<div class="text-right">$0.0123</div>' in page
+    assert "laptop" in page
+
+
+@pytest.mark.parametrize("path", [LEDGER, ROLLUP, DEAD_LETTERS])
+def test_lists_that_grow_for_ever_are_never_counted(operator, settled, path):
+    settled()
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        assert operator.get(path).status_code == 200
+    assert not [q["sql"] for q in queries if "COUNT(" in q["sql"] and "usage_" in q["sql"]]
+
+
+def test_the_newest_come_first_page_by_page(operator, settled):
+    entries = [settled(after_s=second) for second in range(55)]
+    first = operator.get(LEDGER).context["cl"].result_list
+    assert first[0].pk == entries[-1].pk
+    assert len(first) == 50
+    assert listed(operator, {"p": 2}) == {entry.pk for entry in entries[:5]}
+
+
+def test_a_list_of_many_keys_takes_few_queries(operator, settled):
+    for _ in range(5):
+        settled(an_opening(apikey_id=a_key(team=a_team()).pk))
+    with CaptureQueriesContext(connection) as queries:
+        operator.get(LEDGER)
+    assert len(queries) < 12
+
+
+def test_an_entry_whose_key_is_gone_still_shows(operator, settled):
+    entry = settled(an_opening(apikey_id=987_654, team_id=876_543))
+    page = text(operator.get(LEDGER))
+    assert "key 987654" in page
+    assert "team 876543" in page
+    assert operator.get(entry_page(entry)).status_code == 200
+
+
+def test_an_entry_shows_all_there_is_to_know(operator, settled):
+    entry = settled(cost_nanousd=123_456_789)
+    page = text(operator.get(entry_page(entry)))
+    assert entry.request_id in page
+    assert "0.123456789 USD" in page
+    assert "claude-cli/2.1.330" in page
+
+
+@pytest.mark.parametrize("spelled", ["req_{0.hex}", "{0.hex}", "{0}", " req_{0.hex} "], ids=str)
+def test_a_request_id_finds_its_exchange(operator, settled, spelled):
+    entry = settled()
+    settled()
+    assert listed(operator, {"q": spelled.format(entry.pk)}) == {entry.pk}
+
+
+def test_a_key_or_a_team_finds_its_exchanges(operator, settled):
+    team = a_team(name="platform")
+    apikey = a_key(name="laptop", team=team)
+    mine = settled(an_opening(apikey_id=apikey.pk, team_id=team.pk))
+    settled(an_opening(apikey_id=a_key(name="desktop").pk))
+    for term in ("laptop", apikey.prefix, apikey.last_four, "platform"):
+        assert listed(operator, {"q": term}) == {mine.pk}
+    assert listed(operator, {"q": "nobody"}) == set()
+
+
+def test_trouble_can_be_picked_out(operator, settled):
+    settled()
+    error = settled(status=ExchangeStatus.UPSTREAM_ERROR)
+    hung_up = settled(status=ExchangeStatus.HUNG_UP)
+    assert listed(operator, {"status": "any"}) == {error.pk, hung_up.pk}
+    assert listed(operator, {"status": "hung_up"}) == {hung_up.pk}
+
+
+def test_what_clients_send_is_shown_and_not_run(operator, settled):
+    entry = settled(an_opening(client_agent="<script>alert(1)</script>"))
+    page = text(operator.get(entry_page(entry)))
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+@pytest.mark.parametrize("name", ["ledgerentry", "hourlyrollup", "deadletter"])
+def test_nobody_adds_changes_or_deletes_what_the_drain_wrote(operator, settled, name):
+    entry = settled()
+    assert operator.get(reverse(f"admin:usage_{name}_add")).status_code == 403
+    if_deleted = reverse("admin:usage_ledgerentry_delete", args=[entry.pk])
+    assert operator.post(if_deleted, {"post": "yes"}).status_code == 403
+    assert operator.post(entry_page(entry), {"status": "completed"}).status_code == 403
+    assert "delete_selected" not in text(operator.get(LEDGER))
+
+
+def test_roll_ups_are_listed(operator, settled):
+    settled(charged_tokens=1_234_567)
+    page = text(operator.get(ROLLUP))
+    assert "1,234,567" in page
+    assert "claude-haiku-4-5" in page
+
+
+def test_dead_letters_are_listed_with_their_fields(operator, valkey, caplog):
+    append_fields(valkey, {"o": "{", "c": "", "t": 1, "w": ""})
+    ledger.drain()
+    (letter,) = operator.get(DEAD_LETTERS).context["cl"].result_list
+    page = reverse("admin:usage_deadletter_change", args=[letter.pk])
+    assert letter.fields["o"] == "{"
+    assert letter.error in html.unescape(text(operator.get(page)))
+
+
+def test_a_viewer_may_look(viewer, settled):
+    entry = settled()
+    for path in (LEDGER, ROLLUP, DEAD_LETTERS, PRICES, entry_page(entry)):
+        assert viewer.get(path).status_code == 200
+
+
+def test_a_stranger_may_not(settled):
+    stranger = signed_in(a_stranger())
+    for path in (LEDGER, ROLLUP, DEAD_LETTERS, PRICES, ADD_PRICE):
+        assert stranger.get(path).status_code == 403
+
+
+# --- Prices -------------------------------------------------------------------------------------
+
+
+def a_form(**fields) -> dict:
+    """The price form as a browser sends it."""
+    return {
+        "model": "claude-haiku-4-5",
+        "starts_at_0": "2027-01-01",
+        "starts_at_1": "00:00:00",
+        "prompt_tokens_min": "0",
+        "input_usd": "1.5",
+        "output_usd": "7.5",
+        "cache_creation_usd": "1.875",
+        "cache_creation_1h_usd": "3",
+        "cache_read_usd": "0.15",
+        "web_search_usd": "10",
+        "us_percent": "110",
+    } | fields
+
+
+def the_new_price() -> Price:
+    return Price.objects.get(starts_at__year=2027)
+
+
+def price_page(price) -> str:
+    return reverse("admin:usage_price_change", args=[price.pk])
+
+
+def test_a_price_is_typed_in_dollars_and_kept_in_nanodollars(operator):
+    assert operator.post(ADD_PRICE, a_form()).status_code == 302
+    price = the_new_price()
+    assert (price.input_nanousd, price.output_nanousd) == (1_500, 7_500)
+    assert (price.cache_creation_nanousd, price.cache_creation_1h_nanousd) == (1_875, 3_000)
+    assert (price.cache_read_nanousd, price.web_search_nanousd) == (150, 10_000_000)
+    event = AuditEvent.objects.get(action="price.create")
+    assert event.actor_name.startswith("operator")
+
+
+def test_a_price_is_shown_as_it_was_typed(operator):
+    operator.post(ADD_PRICE, a_form())
+    form = operator.get(price_page(the_new_price())).context["adminform"].form
+    assert str(form["input_usd"].value()) == "1.5"
+    assert str(form["cache_creation_usd"].value()) == "1.875"
+    assert str(form["web_search_usd"].value()) == "10"
+
+
+def test_prices_are_listed_in_dollars(operator):
+    page = text(operator.get(PRICES))
+    assert "claude-opus-4-6" in page
+    assert ">6.25<" in page
+
+
+def test_a_price_can_be_changed(operator):
+    operator.post(ADD_PRICE, a_form())
+    operator.post(price_page(the_new_price()), a_form(input_usd="2"))
+    assert the_new_price().input_nanousd == 2_000
+    assert AuditEvent.objects.get(action="price.update").detail["input_nanousd"] == [1_500, 2_000]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        pytest.param({"input_usd": "0.0005"}, id="finer than a nano-dollar a token"),
+        pytest.param({"input_usd": "-1"}, id="negative"),
+        pytest.param({"input_usd": "three"}, id="no number"),
+        pytest.param({"input_usd": ""}, id="nothing"),
+        pytest.param({"output_usd": "10001"}, id="a forgotten decimal point"),
+        pytest.param({"model": "claude-next"}, id="a model that is not in the catalogue"),
+        pytest.param({"us_percent": "0"}, id="free in the US"),
+    ],
+)
+def test_a_price_that_makes_no_sense_is_refused(operator, typed):
+    response = operator.post(ADD_PRICE, a_form(**typed))
+    assert response.status_code == 200
+    assert response.context["errors"]
+    assert not Price.objects.filter(starts_at__year=2027).exists()
+
+
+def test_two_prices_of_one_start_are_refused(operator):
+    operator.post(ADD_PRICE, a_form())
+    response = operator.post(ADD_PRICE, a_form(input_usd="9"))
+    assert response.status_code == 200
+    assert the_new_price().input_nanousd == 1_500
+
+
+def test_a_price_is_not_deleted(operator):
+    price = Price.objects.first()
+    path = reverse("admin:usage_price_delete", args=[price.pk])
+    assert operator.post(path, {"post": "yes"}).status_code == 403
+
+
+def test_a_viewer_may_not_change_a_price(viewer):
+    assert viewer.post(ADD_PRICE, a_form()).status_code == 403
+    assert viewer.post(price_page(Price.objects.first()), a_form()).status_code == 403

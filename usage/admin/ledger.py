@@ -1,0 +1,274 @@
+"""The console's pages of the ledger, its hourly roll-up and dead letters: to look at.
+
+These tables grow for ever, so nothing here counts them, and every search and filter has an index.
+"""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+
+from keys.core.budget import format_usd
+from keys.models import ApiKey, Team
+from usage.core.event import ExchangeStatus
+from usage.core.price import humane_usd
+from usage.models import DeadLetter, HourlyRollup, LedgerEntry
+
+_EXCHANGE_ID = re.compile(r"(req_)?(?P<id>[0-9a-f]{32})", re.IGNORECASE)
+# What a name may match before the search is too wide to be meant.
+HOLDERS_MAX = 100
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """A page of a table that is never counted and that nobody changes here."""
+
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, _request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
+        return False
+
+
+class HeldAdmin(ReadOnlyAdmin):
+    """A page of rows that have a key and perhaps a team."""
+
+    search_fields = ("apikey",)  # Shows the search box; `get_search_results` does the searching.
+    search_help_text = "A key's name, prefix or last four, or a team's name."
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Not by a join: a row whose key is gone from the table must show too.
+        return super().get_queryset(request).prefetch_related("apikey", "team")
+
+    def get_search_results(
+        self, _request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        return (queryset.filter(_held_by(term)) if term else queryset), False
+
+    @display(description="API key")
+    def key(self, row: LedgerEntry | HourlyRollup) -> str:
+        return str(getattr(row, "apikey", None) or f"key {row.apikey_id}")
+
+    @display(description="team")
+    def team_name(self, row: LedgerEntry | HourlyRollup) -> str:
+        if row.team_id is None:
+            return "–"
+        return str(getattr(row, "team", None) or f"team {row.team_id}")
+
+    @display(description="charged tokens")
+    def charged(self, row: LedgerEntry | HourlyRollup) -> str:
+        return _right(f"{row.charged_tokens:,}")
+
+    @display(description="input")
+    def input(self, row: LedgerEntry | HourlyRollup) -> str:
+        return _right(f"{row.input_tokens:,}")
+
+    @display(description="output")
+    def output(self, row: LedgerEntry | HourlyRollup) -> str:
+        return _right(f"{row.output_tokens:,}")
+
+    @display(description="cost")
+    def cost(self, row: LedgerEntry | HourlyRollup) -> str:
+        return _right(humane_usd(row.cost_nanousd))
+
+
+class EndFilter(admin.SimpleListFilter):
+    """Exchanges by how they ended, if not as they should: those have an index."""
+
+    title = "trouble"
+    parameter_name = "status"
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        troubles = [status for status in ExchangeStatus if status is not ExchangeStatus.COMPLETED]
+        return [("any", "any")] + [(s.value, s.value.replace("_", " ")) for s in troubles]
+
+    def queryset(
+        self, _request: HttpRequest, queryset: QuerySet[LedgerEntry]
+    ) -> QuerySet[LedgerEntry]:
+        if self.value() is None:
+            return queryset
+        troubled = queryset.exclude(status=ExchangeStatus.COMPLETED.value)
+        return troubled if self.value() == "any" else troubled.filter(status=self.value())
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(HeldAdmin):
+    """Every exchange, newest first."""
+
+    list_display = (
+        "settled_at",
+        "key",
+        "team_name",
+        "answered_by",
+        "ended",
+        "input",
+        "output",
+        "charged",
+        "cost",
+        "seconds",
+    )
+    list_filter = ("settled_at", EndFilter)
+    ordering = ("-settled_at",)
+    search_help_text = "A request id, a key's name, prefix or last four, or a team's name."
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "request_id",
+                    "key",
+                    "team_name",
+                    "admitted_at",
+                    "settled_at",
+                    "status",
+                    "http_status",
+                    "error_type",
+                    "streamed",
+                    "first_byte_ms",
+                    "total_ms",
+                )
+            },
+        ),
+        (
+            "Tokens and cost",
+            {
+                "fields": (
+                    "input_tokens",
+                    "output_tokens",
+                    "cache_creation_input_tokens",
+                    "cache_creation_1h_input_tokens",
+                    "cache_read_input_tokens",
+                    "web_search_requests",
+                    "charged_tokens",
+                    "exact_cost",
+                    "estimated",
+                    "input_tokens_estimate",
+                    "cost_nanousd_estimate",
+                    "anchors",
+                )
+            },
+        ),
+        (
+            "Upstream",
+            {
+                "fields": (
+                    "model_requested",
+                    "model_answered",
+                    "upstream",
+                    "upstream_request_id",
+                    "inference_geo",
+                )
+            },
+        ),
+        (
+            "Client",
+            {
+                "fields": (
+                    "client_address",
+                    "client_agent",
+                    "session_id",
+                    "agent_id",
+                    "parent_agent_id",
+                )
+            },
+        ),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str
+    ) -> tuple[QuerySet[LedgerEntry], bool]:
+        if match := _EXCHANGE_ID.fullmatch(search_term.strip().replace("-", "")):
+            return queryset.filter(pk=UUID(match["id"])), False
+        return super().get_search_results(request, queryset, search_term)
+
+    @display(description="model")
+    def answered_by(self, entry: LedgerEntry) -> str:
+        return entry.model_answered or entry.model_requested
+
+    @display(
+        description="status",
+        label={
+            ExchangeStatus.COMPLETED.value: "success",
+            ExchangeStatus.HUNG_UP.value: "info",
+            ExchangeStatus.UPSTREAM_ERROR.value: "danger",
+            ExchangeStatus.GATEWAY_ERROR.value: "danger",
+            ExchangeStatus.ABANDONED.value: "warning",
+        },
+    )
+    def ended(self, entry: LedgerEntry) -> str:
+        return entry.status
+
+    @display(description="seconds")
+    def seconds(self, entry: LedgerEntry) -> str:
+        return _right(f"{entry.total_ms / 1000:,.1f}")
+
+    @display(description="cost")
+    def exact_cost(self, entry: LedgerEntry) -> str:
+        return f"{format_usd(entry.cost_nanousd)} USD"
+
+
+@admin.register(HourlyRollup)
+class HourlyRollupAdmin(HeldAdmin):
+    """What each key used of each model, hour by hour."""
+
+    list_display = (
+        "hour",
+        "key",
+        "team_name",
+        "model",
+        "requests_made",
+        "failed",
+        "input",
+        "output",
+        "charged",
+        "cost",
+    )
+    list_filter = ("hour",)
+    ordering = ("-hour",)
+
+    @display(description="requests")
+    def requests_made(self, row: HourlyRollup) -> str:
+        return _right(f"{row.requests:,}")
+
+    @display(description="errors")
+    def failed(self, row: HourlyRollup) -> str:
+        return _right(f"{row.errors:,}")
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin):
+    """Events that could not become ledger entries, newest first."""
+
+    list_display = ("found_at", "shard", "stream_id", "error")
+    ordering = ("-id",)
+
+
+def _held_by(term: str) -> Q:
+    apikeys = ApiKey.objects.filter(
+        Q(name__icontains=term) | Q(prefix=term) | Q(last_four=term) | Q(team__name=term)
+    )
+    teams = Team.objects.filter(name__icontains=term)
+    return Q(apikey__in=_some(apikeys)) | Q(team__in=_some(teams))
+
+
+def _some(holders: QuerySet[Any]) -> list[int]:
+    # As numbers, so that Postgres sees how few they are and takes the index.
+    return list(holders.order_by("-pk").values_list("pk", flat=True)[:HOLDERS_MAX])
+
+
+def _right(text: str) -> str:
+    return format_html('<div class="text-right">{}</div>', text)
