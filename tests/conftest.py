@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import django
 import pytest
 import redis
 
@@ -40,11 +41,9 @@ else:
     )
 
 
-def pytest_configure() -> None:
-    # Not by an option of pytest-django: it would load the settings before the lines above.
-    from django.conf import settings
-
-    assert settings.DATABASES
+# Not by an option of pytest-django, which would load the settings before the lines above; and now,
+# so that the conftest files below this one can import models.
+django.setup()
 
 
 def pytest_unconfigure() -> None:

@@ -83,6 +83,7 @@ def _reachable_postgres(
         for part in (found.wheel.with_name(f"{found.wheel.name}.libs"), found.wheel):
             if part.exists():  # On macOS the libraries lie inside the package.
                 _copy(part, package.parent)
+        user.own(copies)
     return postgres.Binaries(package / "pginstall" / "bin", found.major)
 
 
@@ -92,6 +93,7 @@ def _reachable_valkey(state: StateFolder, user: EngineUser) -> Path:
         return server
     copies = state.engine_folder("binaries", user)
     shutil.copy2(server, copies / server.name)
+    user.own(copies)
     return copies / server.name
 
 

@@ -33,6 +33,7 @@ SOCKET_FOLDER_BYTES_MAX = 103 - len("/.s.PGSQL.5432.lock")
 # Anything else would need quoting in some URL or configuration on the way.
 PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 START_SECONDS_MAX = 150.0
+AWAY = Path("/var/lib/claudcode")
 TEMPORARY = Path("/tmp")  # Not $TMPDIR: on macOS that is too long for a socket.
 
 
@@ -130,8 +131,10 @@ class StateFolder:
         """
         folder = self.path / name
         if not folder.exists() and not user.reaches(self.path):
-            away = Path("/var/lib/claudcode") / f"{self.path.name}-{secrets.token_hex(4)}" / name
+            away = AWAY / f"{self.path.name}-{secrets.token_hex(4)}" / name
             away.mkdir(parents=True)
+            for parent in (AWAY, away.parent):
+                parent.chmod(0o711)  # Whatever the umask is: the user must pass through.
             folder.symlink_to(away)
         folder.mkdir(mode=0o700, exist_ok=True)
         real = folder.resolve()
