@@ -140,20 +140,20 @@ def _query(call: Call) -> dict[str, str]:
 
 def _page(models: list[CatalogueModel], query: dict[str, str]) -> dict[str, Any]:
     asked = query.get("limit", "")
-    limit = int(asked) if asked.isascii() and asked.isdigit() else PAGE_ENTRIES
+    # Longer numbers mean the same as the longest read here, and Python would refuse to read some.
+    limit = int(asked[:9]) if asked.isascii() and asked.isdigit() else PAGE_ENTRIES
     limit = max(1, min(PAGE_ENTRIES_MAX, limit))
     ids = [model.id for model in models]
-    first, last = 0, len(models)
-    if query.get("after_id") in ids:
-        first = ids.index(query["after_id"]) + 1
-    if query.get("before_id") in ids:
-        last = ids.index(query["before_id"])
-        first = max(first, last - limit)
-    page = models[first : min(last, first + limit)]
+    after, before = query.get("after_id"), query.get("before_id")
+    first = ids.index(after) + 1 if after in ids else 0
+    last = ids.index(before) if before in ids else len(models)
+    between = models[first:last]
+    # Going backwards, the page is the end of them, and what more there is comes before it.
+    page = between[-limit:] if before in ids else between[:limit]
     return {
         "data": [_model(model) for model in page],
         "first_id": page[0].id if page else None,
-        "has_more": first + len(page) < last,
+        "has_more": len(page) < len(between),
         "last_id": page[-1].id if page else None,
     }
 
