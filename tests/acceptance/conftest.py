@@ -1,0 +1,114 @@
+"""One installation, one simulator and one gateway for all acceptance tests that share settings.
+
+A module that needs others overrides `installation`, `upstream_url` or `gateway`; everything else
+here follows. Tests never share a key, so nobody sees another's limits.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import django
+import httpx
+import pytest
+
+# A folder named on the command line is loaded before pytest-django has done this.
+django.setup()
+
+from tests.acceptance.developer import PATIENCE_S, Developer  # noqa: E402
+from tests.acceptance.gateway_process import GatewayProcess  # noqa: E402
+from tests.acceptance.installation import Installation, new_database  # noqa: E402
+from tests.acceptance.simulator_process import SimulatorProcess  # noqa: E402
+from tests.factories import a_key_and_secret  # noqa: E402
+
+# Beside the one that other tests flush (tests/conftest.py).
+VALKEY_DATABASE = 14
+# As in production, but impatient, so that waiting out a bound takes a second or two.
+IMPATIENT = {
+    "PING_AFTER_S": "1",
+    "BODY_SECONDS_MAX": "1",
+    "UPSTREAM_READ_SECONDS_MAX": "3",
+    "DRAIN_SECONDS_MAX": "10",
+}
+
+
+@pytest.fixture(scope="session")
+def shared_installation(engines: None, django_db_blocker) -> Iterator[Installation]:
+    """A migrated database and an empty Valkey, kept for the session."""
+    name = f"claudcode_acceptance_{os.getpid()}"
+    valkey_url = _with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
+    with new_database(os.environ["DATABASE_URL"], name) as database_url:
+        installation = Installation(database_url, valkey_url)
+        with installation.valkey() as valkey:
+            valkey.flushdb()
+        with django_db_blocker.unblock(), installation.connected():
+            installation.migrate()
+        yield installation
+
+
+@pytest.fixture(scope="session")
+def shared_simulator() -> Iterator[SimulatorProcess]:
+    """An upstream, kept for the session."""
+    with SimulatorProcess() as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(
+    shared_installation: Installation, shared_simulator: SimulatorProcess
+) -> Iterator[GatewayProcess]:
+    """A gateway of one worker, kept for the session."""
+    with GatewayProcess(shared_installation, shared_simulator.url, **IMPATIENT) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def installation(shared_installation: Installation, django_db_blocker) -> Iterator[Installation]:
+    """The stores, with this process' ORM on them."""
+    with django_db_blocker.unblock(), shared_installation.connected():
+        yield shared_installation
+
+
+@pytest.fixture(scope="module")
+def simulator(shared_simulator: SimulatorProcess) -> SimulatorProcess:
+    """The upstream."""
+    return shared_simulator
+
+
+@pytest.fixture(scope="module")
+def gateway(shared_gateway: GatewayProcess) -> GatewayProcess:
+    """The gateway."""
+    return shared_gateway
+
+
+@pytest.fixture(scope="session")
+def http() -> Iterator[httpx.Client]:
+    """Connections to whatever a test talks to."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    with httpx.Client(timeout=PATIENCE_S, limits=limits, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def a_developer(
+    installation: Installation, gateway: GatewayProcess, http: httpx.Client
+) -> Callable[..., Developer]:
+    """Makes developers: each has a new key, with whatever limits are given."""
+
+    def make(**fields) -> Developer:
+        return Developer(http, gateway.url, *a_key_and_secret(**fields))
+
+    return make
+
+
+@pytest.fixture
+def developer(a_developer: Callable[..., Developer]) -> Developer:
+    """A developer whom no limit stops."""
+    return a_developer(rpm=None, concurrency=None)
+
+
+def _with_database(valkey_url: str, database: int) -> str:
+    url = urlsplit(valkey_url)
+    if url.scheme == "unix":
+        return f"unix://{url.path}?db={database}"
+    return url._replace(path=f"/{database}").geturl()

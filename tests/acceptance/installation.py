@@ -1,0 +1,81 @@
+"""An installation's two stores, as the gateway's operator sees them.
+
+What is written here is committed and never flushed, so that other processes see it: every test
+makes keys of its own instead. Django in this process is pointed at the stores by `connected`.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+from django.core.management import call_command
+from django.db import connection
+from django.test import override_settings
+from psycopg import sql
+
+from claudcode import stores
+from tests.waiting import wait_until
+from usage import ledger
+from usage.models import LedgerEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The addresses of Postgres and Valkey."""
+
+    database_url: str
+    valkey_url: str
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Let this process' ORM and services work on these stores."""
+        described = stores.database(self.database_url, connections_max=4)
+        before = connection.settings_dict.copy()
+        _disconnect()
+        connection.settings_dict.update(described)
+        try:
+            with override_settings(VALKEY_URL=self.valkey_url):
+                yield
+        finally:
+            _disconnect()
+            connection.settings_dict.update(before)
+
+    def migrate(self) -> None:
+        """Make the tables; the caller is connected."""
+        call_command("migrate", verbosity=0)
+
+    def valkey(self) -> redis.Redis:
+        """A client of Valkey, for the caller to close."""
+        return redis.Redis.from_url(self.valkey_url)
+
+
+@contextlib.contextmanager
+def new_database(server_url: str, name: str) -> Iterator[str]:
+    """Make the database `name` beside that of `server_url`, and drop it in the end."""
+    with psycopg.connect(server_url, autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def ledger_entry(request_id: str) -> LedgerEntry:
+    """Drain until the exchange that answered with `request_id` is in the ledger; return its row."""
+    exchange_id = request_id.removeprefix("req_")
+
+    def drained() -> LedgerEntry | None:
+        ledger.drain()
+        return LedgerEntry.objects.filter(exchange_id=exchange_id).first()
+
+    entry = wait_until(drained)
+    assert entry is not None
+    return entry
+
+
+def _disconnect() -> None:
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
