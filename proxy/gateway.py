@@ -34,9 +34,9 @@ from proxy.core.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from proxy.core.habit import Habit, learn, wanted
+from proxy.core.habit import Habit, input_tokens_max, learn, wanted
 from proxy.core.headers import downstream_headers, upstream_headers
-from proxy.core.request import MessagesRequest, read_messages
+from proxy.core.request import MessagesRequest, input_bounded, read_messages
 from proxy.core.upstream_error import translate
 from proxy.exchange import Exchange
 from proxy.policies import Policies, Published
@@ -96,7 +96,8 @@ class Gateway:
             request = read_messages(body)
             published = await self.policies.published()
             model = self.permit(policy, published, request.model)
-            exchange = await self._admit(call, policy, published, model, request)
+            bounded = policy.strict and input_bounded(body)
+            exchange = await self._admit(call, policy, published, model, request, bounded)
             await self._carry_out(call, exchange, body)
         finally:
             self.bodies.held -= len(body)
@@ -174,8 +175,9 @@ class Gateway:
         published: Published,
         model: CatalogueModel,
         request: MessagesRequest,
+        bounded: bool,
     ) -> Exchange:
-        exchange = self._exchange(call, policy, published, model, request)
+        exchange = self._exchange(call, policy, published, model, request, bounded)
         for last in (False, True):
             verdict = await self._ask(exchange)
             if not isinstance(verdict, Denied):
@@ -212,11 +214,13 @@ class Gateway:
         published: Published,
         model: CatalogueModel,
         request: MessagesRequest,
+        bounded: bool,
     ) -> Exchange:
         now_ms = _now_ms()
         habit = self._habits.get((policy.apikey_id, model.id)) or Habit()
         price = published.prices.price(model.id, request.body_bytes // 4, now_ms)
-        hold = wanted(habit, request, price, model.context_window_tokens)
+        most = input_tokens_max(request.body_bytes, bounded, model.context_window_tokens)
+        hold = wanted(habit, request, price, input_tokens_max=most)
         exchange_id = call.request_id.removeprefix("req_")
         opening = Opening(
             exchange_id=exchange_id,

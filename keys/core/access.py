@@ -76,6 +76,11 @@ class KeyPolicy:
         return encode_question(self.limits, self.concurrencies)
 
     @cached_property
+    def strict(self) -> bool:
+        """Whether any limit is strict, so that upper bounds must be worked out."""
+        return any(limit.strict for limit in self.limits)
+
+    @cached_property
     def scopes(self) -> str:
         """The scopes of the key, as ledger events name them."""
         return " ".join(concurrency.scope for concurrency in self.concurrencies)

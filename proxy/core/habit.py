@@ -36,30 +36,38 @@ class Habit:
 
 
 def wanted(
-    habit: Habit, request: MessagesRequest, price: Price, context_window_tokens: int
+    habit: Habit,
+    request: MessagesRequest,
+    price: Price,
+    *,
+    input_tokens_max: int,
 ) -> Wanted:
     """Return what to set aside for `request`.
 
     Soft: the input by the habit's ratio, the output `min(max_tokens, usual)`. Strict: `max_tokens`
-    and no fewer input tokens than the body can hold: one a byte, or the whole context window when
-    it carries what its bytes do not bound.
+    and `input_tokens_max`, no fewer tokens than the body can hold.
     """
     input_tokens = min(TOKENS_MAX, int(request.body_bytes / habit.body_bytes_per_token) + 1)
     usual = int(habit.output_tokens + 2 * habit.output_spread_tokens) + 1
     output_tokens = min(request.max_tokens, usual)
-    input_most = context_window_tokens
-    if request.input_bounded:
-        input_most = min(input_most, request.body_bytes + PROMPT_OVERHEAD_TOKENS)
     output_most = min(request.max_tokens, TOKENS_MAX)
     return Wanted(
         tokens=input_tokens + output_tokens,
-        tokens_strict=input_most + output_most,
+        tokens_strict=input_tokens_max + output_most,
         nanousd=input_tokens * price.input_nanousd + output_tokens * price.output_nanousd,
-        nanousd_strict=input_most * price.input_nanousd_max
+        nanousd_strict=input_tokens_max * price.input_nanousd_max
         + output_most * price.output_nanousd_max,
         input_tokens=input_tokens,
         input_nanousd=input_tokens * price.input_nanousd,
     )
+
+
+def input_tokens_max(body_bytes: int, bounded: bool, context_window_tokens: int) -> int:
+    """Return the most input tokens a body can come to: one a byte, or the whole context window
+    when it carries what its bytes do not bound.
+    """
+    most = body_bytes + PROMPT_OVERHEAD_TOKENS
+    return min(context_window_tokens, most) if bounded else context_window_tokens
 
 
 def learn(

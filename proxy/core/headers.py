@@ -5,6 +5,7 @@ Headers are ASGI's pairs of bytes with lower-case names.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from keys.core.limits import Admitted, Denied, Reading, Unit
 
@@ -67,13 +68,7 @@ def upstream_headers(headers: Iterable[tuple[bytes, bytes]], credential: Headers
     """Return what goes upstream: the client's headers less the private ones, plus `credential`."""
     passed = list(headers)
     named = _named_by_connection(passed)
-    kept = [
-        pair
-        for pair in passed
-        if pair[0] not in _NEVER_UPSTREAM
-        and pair[0] not in named
-        and not pair[0].startswith(_NEVER_UPSTREAM_PREFIXES)
-    ]
+    kept = [pair for pair in passed if _goes_up(pair[0]) and pair[0] not in named]
     if not any(name == b"anthropic-version" for name, _value in kept):
         kept.append((b"anthropic-version", DEFAULT_VERSION))
     # The meter reads the bytes that are relayed, so they must come uncompressed.
@@ -82,11 +77,19 @@ def upstream_headers(headers: Iterable[tuple[bytes, bytes]], credential: Headers
 
 def downstream_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Return what of upstream's headers the client gets."""
-    return [
-        (name, value)
-        for name, value in ((name.lower(), value) for name, value in headers)
-        if name not in _NEVER_DOWNSTREAM and not name.startswith(_NEVER_DOWNSTREAM_PREFIXES)
-    ]
+    return [(name.lower(), value) for name, value in headers if _comes_down(name)]
+
+
+# The same few names come with every exchange.
+@lru_cache(maxsize=1000)
+def _goes_up(name: bytes) -> bool:
+    return name not in _NEVER_UPSTREAM and not name.startswith(_NEVER_UPSTREAM_PREFIXES)
+
+
+@lru_cache(maxsize=1000)
+def _comes_down(name: bytes) -> bool:
+    name = name.lower()
+    return name not in _NEVER_DOWNSTREAM and not name.startswith(_NEVER_DOWNSTREAM_PREFIXES)
 
 
 def limit_headers(verdict: Admitted | Denied | None) -> Headers:
@@ -125,13 +128,18 @@ def _reset_ms(reading: Reading, verdict: Admitted | Denied) -> int:
 
 def _triple(kind: bytes, reading: Reading, reset_ms: int) -> Headers:
     prefix = b"anthropic-ratelimit-" + kind
-    # Whole seconds, rounded up, as X-RateLimit-Reset is: the two must name one instant.
-    reset = datetime.fromtimestamp(-(-reset_ms // 1000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return [
         (prefix + b"-limit", _text(reading.limit.limit)),
         (prefix + b"-remaining", _text(reading.remaining)),
-        (prefix + b"-reset", reset.encode()),
+        # Whole seconds, rounded up, as X-RateLimit-Reset is: the two must name one instant.
+        (prefix + b"-reset", _rfc3339(-(-reset_ms // 1000))),
     ]
+
+
+# Many exchanges share a second; formatting one costs more than all other headers together.
+@lru_cache(maxsize=1000)
+def _rfc3339(epoch_s: int) -> bytes:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 
 def _named_by_connection(headers: Headers) -> set[bytes]:
