@@ -109,9 +109,7 @@ def test_repeated_headers_are_all_forwarded(developer):
     question = a_question("[[sim:echo=headers]]", max_tokens=8000)
     url = f"{developer.base_url}/v1/messages"
     headers = [*developer.headers.items(), ("anthropic-beta", "one"), ("anthropic-beta", "two")]
-    answer = developer._http.post(
-        f"{developer.base_url}/v1/messages", json=question, headers=headers
-    )
+    answer = developer.http.post(url, json=question, headers=headers)
     assert json.loads(text(answer))["anthropic-beta"] == "one, two"
 
 
