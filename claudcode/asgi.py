@@ -3,6 +3,7 @@
 The data plane is a plain ASGI callable: no Django request, middleware or session on its way.
 """
 
+import warnings
 from typing import Any
 
 from claudcode import env
@@ -20,6 +21,8 @@ from claudcode import checks, health  # noqa: E402
 from claudcode.engines.children import end_with_parent  # noqa: E402
 from proxy.application import application as data_plane  # noqa: E402
 
+# WhiteNoise hands over open files, which Django reads in a thread: right for files of this size.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
 if settings.SUPERVISED:
     end_with_parent()
 checks.refuse_wrong_settings()
