@@ -88,7 +88,7 @@ def charges(
         return []
     holder, holder_id = _holder(apikey_id, team_id)
     statement = _REQUESTS if unit is Unit.REQUESTS else _CHARGES
-    parameters = {
+    parameters: dict[str, Any] = {
         "holder_id": holder_id,
         "bucket_s": bucket_s,
         "since_ms": since_ms,
@@ -101,7 +101,7 @@ def charges(
         cursor.execute(
             statement.format(holder=holder, amount=_AMOUNTS.get(unit), **_INSTANTS), parameters
         )
-        return cursor.fetchall()
+        return [(index, amount) for index, amount in cursor.fetchall()]
 
 
 def amounts(
@@ -113,13 +113,17 @@ def amounts(
     other keys and teams do not count.
     """
     holder = holder_of(limit.scope)
-    question = {
-        "unit": limit.unit,
-        "bucket_s": limit.bucket_s,
-        "since_ms": since_ms,
-        "before_ms": before_ms,
-    }
-    found = dict(charges(**holder, **question, excluding=list(pending)))
+    found = dict(
+        charges(
+            apikey_id=holder["apikey_id"],
+            team_id=holder["team_id"],
+            unit=limit.unit,
+            bucket_s=limit.bucket_s,
+            since_ms=since_ms,
+            before_ms=before_ms,
+            excluding=list(pending),
+        )
+    )
     for row in pending.values():
         at_ms, amount = _charge(limit.unit, row)
         if since_ms <= at_ms < before_ms and _held_by(holder, row):
@@ -134,7 +138,7 @@ def anchor_ms(*, apikey_id: int | None, team_id: int | None, window_name: str) -
     That is what its newest entry says; whether the window has ended since is for the caller.
     """
     holder, holder_id = _holder(apikey_id, team_id)
-    parameters = {"holder_id": holder_id, "window_name": window_name}
+    parameters: dict[str, Any] = {"holder_id": holder_id, "window_name": window_name}
     with connection.cursor() as cursor:
         cursor.execute(_ANCHOR.format(holder=holder), parameters)
         found = cursor.fetchone()

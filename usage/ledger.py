@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class _Event:
     """One entry of a shard's stream, and the ledger row that it says, as JSON."""
 
     stream_id: str
@@ -80,7 +80,8 @@ def drain_lag(client: Redis | None = None) -> float:
 
 def position(client: Redis, shard: int) -> str:
     """Return the id of the last event of a shard that is in the ledger for certain."""
-    return (client.get(_drained_key(shard)) or BEGINNING.encode()).decode()
+    drained: Any = client.get(_drained_key(shard))
+    return _text_id(drained)
 
 
 def events_key(shard: int) -> str:
@@ -103,7 +104,7 @@ def _drain_batch(client: Redis, shard: int) -> int:
         if not _lock(shard):
             return 0
         after = position(client, shard)
-        entries = client.xrange(events_key(shard), f"({after}", count=settings.DRAIN_BATCH)
+        entries: Any = client.xrange(events_key(shard), f"({after}", count=settings.DRAIN_BATCH)
         events = [event for entry in entries if (event := _event(shard, *entry))]
         _record(shard, events)
     if entries:
@@ -117,15 +118,15 @@ def _lock(shard: int) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _event(shard: int, stream_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
+def _event(shard: int, stream_id: bytes, fields: dict[bytes, bytes]) -> _Event | None:
     try:
-        return Event(stream_id.decode(), fields, orjson.dumps(row(fields)))
+        return _Event(stream_id.decode(), fields, orjson.dumps(row(fields)))
     except (ValueError, orjson.JSONEncodeError) as error:
         _quarantine(shard, stream_id.decode(), fields, error)
         return None
 
 
-def _record(shard: int, events: Sequence[Event]) -> None:
+def _record(shard: int, events: Sequence[_Event]) -> None:
     """Write the batch; one that Postgres refuses is halved until the culprit stands alone."""
     if not events:
         return
@@ -183,7 +184,11 @@ def _positions(client: Redis) -> list[str]:
     pipeline = client.pipeline(transaction=False)
     for shard in range(settings.SHARDS):
         pipeline.get(_drained_key(shard))
-    return [(drained or BEGINNING.encode()).decode() for drained in pipeline.execute()]
+    return [_text_id(drained) for drained in pipeline.execute()]
+
+
+def _text_id(drained: bytes | None) -> str:
+    return drained.decode() if drained else BEGINNING
 
 
 def _stream_id(text: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ constraint of the database: an event must never be refused because of what it po
 """
 
 import datetime as dt
+from typing import Any
 
 from django.db import models
 from django.db.models import F, Q
@@ -30,13 +31,13 @@ TOKEN_COUNTS = (
 AMOUNTS = (*TOKEN_COUNTS, "web_search_requests", "charged_tokens", "cost_nanousd")
 
 
-def _text_field() -> models.CharField:
+def _text_field() -> "models.CharField[str, str]":
     return models.CharField(max_length=TEXT_CHARS_MAX, blank=True)
 
 
-def _ledger_key(to: type[models.Model], **kwargs: bool) -> models.ForeignKey:
+def _ledger_key(to: type[models.Model], *, null: bool = False) -> "models.ForeignKey[Any, Any]":
     return models.ForeignKey(
-        to, models.PROTECT, db_constraint=False, db_index=False, related_name="+", **kwargs
+        to, models.PROTECT, db_constraint=False, db_index=False, related_name="+", null=null
     )
 
 

@@ -42,14 +42,14 @@ def price_set(
     `ValidationError` for what cannot be stored.
     """
     stored = Price.objects.select_for_update().get(pk=price.pk) if price else Price()
-    detail = apply(stored, fields)
-    if not detail:
+    changed = apply(stored, fields)
+    if not changed:
         return stored
     if price is None:
         stored.full_clean()
     stored.save()
     action = "price.update" if price else "price.create"
-    detail = {"price": str(stored)} | detail
+    detail = {"price": str(stored)} | changed
     audit.record(action, stored, acting_user, acting_address, detail)
     # After commit: a gateway that rereads sooner would cache the old prices.
     transaction.on_commit(partial(invalidation.publish, invalidation.EVERYTHING))

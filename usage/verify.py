@@ -171,9 +171,9 @@ def _pending(events: Sequence[dict[bytes, bytes]]) -> Rows:
         if exchange_id not in rows or _replaces(row, rows[exchange_id]["status"]):
             rows[exchange_id] = row
     stored = LedgerEntry.objects.filter(pk__in=rows).values_list("pk", "status")
-    for exchange_id, status in stored:
-        if not _replaces(rows[exchange_id.hex], status):
-            del rows[exchange_id.hex]
+    for stored_id, status in stored:
+        if not _replaces(rows[stored_id.hex], status):
+            del rows[stored_id.hex]
     return rows
 
 

@@ -379,9 +379,11 @@ def test_a_shard_that_another_drain_holds_is_left_alone(transactional_db, valkey
 
     holder = in_thread(hold)
     held.wait()
-    assert ledger.drain() == 0
-    release.set()
-    holder.join()
+    try:
+        assert ledger.drain() == 0
+    finally:
+        release.set()
+        holder.join()
     assert ledger.drain() == 1
 
 

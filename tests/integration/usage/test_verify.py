@@ -15,7 +15,7 @@ from keys.policy import load_policy
 from keys.services import apikey_update, budget_remove, budget_reset
 from keys.sweep import sweep
 from tests.factories import a_key, a_team
-from tests.ledger_events import a_closing, an_opening, append_fields
+from tests.ledger_events import a_closing, an_opening, append_event, append_fields
 from usage import ledger
 from usage.core.event import encode_closing, encode_opening
 from usage.models import HourlyRollup, LedgerEntry
@@ -133,6 +133,20 @@ def test_an_abandonment_agrees_and_so_does_its_late_settlement(exchange, apikey)
     ledger.drain()
     assert differences() == []
     assert LedgerEntry.objects.get().status == "completed"
+
+
+@pytest.mark.parametrize("drain", [ledger.drain, int], ids=["in the ledger", "waiting"])
+def test_a_settlement_told_again_counts_nowhere(exchange, apikey, valkey, drain):
+    done = exchange(apikey).admitted().settled(tokens=120)
+    drain()
+    append_event(
+        valkey,
+        done.opening,
+        a_closing(charged_tokens=7),
+        shard=done.policy.shard,
+        charged_at_ms=done.opening.admitted_at_ms,
+    )
+    assert differences() == []
 
 
 def test_an_anchored_window_agrees(exchange):
