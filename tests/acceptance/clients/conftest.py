@@ -30,6 +30,12 @@ def node() -> str:
 
 
 @pytest.fixture(scope="session")
+def node_folder(node: str) -> Path:
+    """Where Node.js finds the packages."""
+    return NODE
+
+
+@pytest.fixture(scope="session")
 def today_python(tmp_path_factory) -> Iterator[SdkProcess]:
     with SdkProcess([sys.executable, str(PYTHON_PROGRAM)], tmp_path_factory.mktemp("home")) as sdk:
         assert sdk.version == "2.12.0"

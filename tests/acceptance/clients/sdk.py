@@ -40,18 +40,26 @@ class SdkError(Exception):
 
 
 class SdkProcess:
-    """A program that works one SDK, started with nothing of this process's environment."""
+    """A program that works one SDK, started with nothing of this process's environment.
+
+    `environment` is what makes it this SDK.
+    """
 
     def __init__(self, command: Sequence[str], home: Path, **environment: str) -> None:
         self._command = command
-        self._environment = bare_environment(home) | environment
+        self._home = home
+        self.environment = environment
         self._process: subprocess.Popen[str] | None = None
         self.version = ""
 
     def __enter__(self) -> "SdkProcess":
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            self._command, env=self._environment, stdin=pipe, stdout=pipe, text=True
+            self._command,
+            env=bare_environment(self._home) | self.environment,
+            stdin=pipe,
+            stdout=pipe,
+            text=True,
         )
         try:
             self.version = self._read()["version"]
