@@ -19,6 +19,7 @@ from bench.processes import Cores, NotReady
 from bench.results import Report, Section, from_json
 from bench.scale import DEFAULT, FULL, QUICK
 from bench.table import render, render_section
+from bench.yardstick import yardstick_ms
 from claudcode import env
 from claudcode.engines.children import EngineError
 
@@ -91,8 +92,9 @@ def _measure(options: argparse.Namespace) -> Report:
         for section in _sections(run, options.case or list(CASES)):
             report.sections.append(section)
             print(f"{render_section(section)}\n", flush=True)
-        for section in profiler.record(run, RESULTS) if options.profile else []:
-            print(f"{render_section(section)}\n", flush=True)
+        if options.profile:
+            for section in profiler.record(run, RESULTS):
+                print(f"{render_section(section)}\n", flush=True)
         return report
 
 
@@ -120,7 +122,8 @@ def _machine(cores: Cores) -> dict[str, str]:
         "processor": model[0] if model else platform.machine(),
         "Python": platform.python_version(),
         "gateway": alone,
-        "load at start": f"{os.getloadavg()[0]:.1f}",
+        "load average": f"{os.getloadavg()[0]:.1f}",
+        "yardstick": f"{yardstick_ms():.0f} ms",
     }
 
 

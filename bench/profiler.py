@@ -6,18 +6,17 @@ In runs of their own: sampling slows the gateway a little, so no figure is taken
 import asyncio
 import shutil
 import sys
-from collections import Counter
 from pathlib import Path
 
 from bench import load
 from bench.measure import Run, one_key, wait_for
 from bench.results import Column, Row, Section
+from bench.stacks import hottest
 
 LOADS = (("exchange", "whole"), ("stream", "burst-50"), ("paced", "paced-50"))
 CONNECTIONS = 32
 SAMPLES_PER_S = 250
 SHOWN = 25
-NOT_INSTALLED = "py-spy is not installed (pip install py-spy), so there is no profile."
 
 
 def record(run: Run, into: Path) -> list[Section]:
@@ -32,25 +31,6 @@ def record(run: Run, into: Path) -> list[Section]:
     return [_profile(run, program, name, answer, into) for name, answer in LOADS]
 
 
-def hottest(stacks: str, count: int) -> list[tuple[str, float, float]]:
-    """Return the `count` functions with most time of their own: name, own and whole percent.
-
-    `stacks` are py-spy's raw lines: frames by semicolons, outermost first, then a count.
-    """
-    own: Counter[str] = Counter()
-    whole: Counter[str] = Counter()
-    for line in stacks.splitlines():
-        frames, _, samples = line.rpartition(" ")
-        names = [frame.rpartition(":")[0] or frame for frame in frames.split(";")]
-        own[names[-1]] += int(samples)
-        for name in set(names):
-            whole[name] += int(samples)
-    total = max(1, own.total())
-    return [
-        (name, 100 * n / total, 100 * whole[name] / total) for name, n in own.most_common(count)
-    ]
-
-
 def _profile(run: Run, program: str, name: str, answer: str, into: Path) -> Section:
     file = into / f"profile-{name}.txt"
     wait_for(_record(run, program, answer, file))
@@ -62,7 +42,7 @@ def _profile(run: Run, program: str, name: str, answer: str, into: Path) -> Sect
 
 async def _record(run: Run, program: str, answer: str, file: Path) -> None:
     seconds = max(3, round(run.scale.measure_s))
-    words = ["record", "--format", "raw", "--rate", str(SAMPLES_PER_S), "--nonblocking"]
+    words = ["record", "--format", "raw", "--rate", str(SAMPLES_PER_S)]
     words += ["--duration", str(seconds), "--output", str(file), "--pid"]
     next_request = one_key(1, answer)
     async with load.connected(run.stage.gateway.port, CONNECTIONS) as lanes:
