@@ -1,0 +1,232 @@
+"""Three books of the same exchanges, held against each other: clients', upstream's, the ledger.
+
+They meet in the marker, which each request carries as its user agent. Pure: values in, findings out.
+
+    upstream served it          one ledger row, exactly
+    the client saw a 200        one ledger row, exactly
+    the gateway refused it      none; or one that charges nothing, when it could not tell
+    completed                   every count is upstream's
+    hung up, broken off         input is upstream's or the estimate; output within the bound
+    abandoned                   only where a gateway was killed or frozen; between the estimate
+                                and what upstream counted
+
+Rows without an entry upstream are those of requests that never got there.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.journal import Incident, Request
+
+# Our estimate of output from its bytes (docs/limits.md), and what was still on its way.
+ESTIMATE_FACTOR = 1.6
+ESTIMATE_SLACK_TOKENS = 40
+# A client may be gone for a moment before its gateway is.
+AFTERMATH_S = 5.0
+OURS_ALONE = frozenset({429, 503})
+LOSING_GATEWAY = frozenset({"gateway killed", "gateway frozen"})
+
+COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+)
+
+Row = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was compared, and everything that is not as promised."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    exact: int = 0
+    violations: list[str] = field(default_factory=list)
+
+
+def reconcile(
+    journal: Sequence[Request],
+    entries: Sequence[Row],
+    rows: Sequence[Row],
+    incidents: Sequence[Incident],
+) -> Findings:
+    """Compare the three books. `entries` are upstream's, `rows` the ledger's."""
+    findings = Findings()
+    requests = {request.marker: request for request in journal}
+    served = _by_marker(entries, lambda entry: entry["headers"].get("user-agent", ""))
+    booked = _by_marker(rows, lambda row: row["client_agent"])
+    findings.statuses.update(row["status"] for row in rows)
+    findings.outcomes.update(entry["outcome"] for entry in entries)
+    findings.seen.update(_seen(request) for request in journal)
+    judge = _Judge(findings, incidents)
+    for marker in sorted((served.keys() | booked.keys()) - requests.keys()):
+        judge.violation(f"{marker} is in the books, but nobody sent it")
+    for marker, request in requests.items():
+        judge.exchange(request, served.get(marker, []), booked.get(marker, []))
+    return findings
+
+
+def _by_marker(items: Iterable[Row], marker_of: Any) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for item in items:
+        found.setdefault(marker_of(item), []).append(item)
+    return found
+
+
+def _seen(request: Request) -> str:
+    if request.left:
+        return "left"
+    if request.whole:
+        return "whole"
+    return f"broken off ({request.status or 'no answer'})" if request.status in (0, 200) else (
+        f"{request.status}"
+    )
+
+
+class _Judge:
+    def __init__(self, findings: Findings, incidents: Sequence[Incident]) -> None:
+        self._findings = findings
+        self._incidents = incidents
+        self._flushed = frozenset().union(*(incident.lost for incident in incidents))
+
+    def violation(self, text: str) -> None:
+        self._findings.violations.append(text)
+
+    def exchange(self, request: Request, served: list[Row], booked: list[Row]) -> None:
+        """Judge what the books say of one request."""
+        what = f"{request.marker} ({request.kind}, {_seen(request)}, {request.exchange_id})"
+        if len(served) > 1:
+            self.violation(f"{what}: sent upstream {len(served)} times")
+        if len(booked) > 1:
+            self.violation(f"{what}: {len(booked)} ledger rows")
+        if request.status == 500:
+            self.violation(f"{what}: a fault of the gateway: {request.trouble}")
+        if not booked:
+            self._missing(what, request, served)
+        else:
+            self._row(what, request, served[0] if served else None, booked[0])
+
+    def _missing(self, what: str, request: Request, served: list[Row]) -> None:
+        reason = ""
+        if served:
+            reason = f"upstream served it ({served[0]['outcome']})"
+        elif request.status and request.status not in OURS_ALONE:
+            reason = f"its client saw {request.status}"
+        if reason:
+            lost = " Its event was flushed." if request.exchange_id in self._flushed else ""
+            self.violation(f"{what}: no ledger row, though {reason}.{lost}")
+
+    def _row(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
+        what = f"{what}: {row['status']}"
+        if request.exchange_id and request.exchange_id != row["exchange_id"].hex:
+            self.violation(f"{what}: the client was told another id")
+        if request.status in OURS_ALONE and entry is None:
+            self._refused(what, request, row)
+        elif row["status"] == "completed":
+            self._completed(what, request, entry, row)
+        elif row["status"] == "abandoned":
+            self._abandoned(what, request, entry, row)
+        elif row["status"] == "hung_up":
+            self._hung_up(what, request, entry, row)
+        elif row["status"] == "upstream_error":
+            self._upstream_error(what, entry, row)
+        else:
+            self._gateway_error(what, request, entry, row)
+        if request.whole and row["status"] not in ("completed", "abandoned"):
+            self.violation(f"{what}: though the client saw it end")
+
+    def _refused(self, what: str, request: Request, row: Row) -> None:
+        voided = row["status"] == "gateway_error" and not row["charged_tokens"]
+        if not voided and not self._lost_its_gateway(request):
+            self.violation(f"{what}: charged {row['charged_tokens']}, though it was refused")
+
+    def _completed(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
+        if entry is None or entry["outcome"] != "finished":
+            self.violation(f"{what}: upstream says {entry and entry['outcome']}")
+            return
+        self._equal(what, request, entry, row)
+
+    def _equal(self, what: str, request: Request, entry: Row, row: Row) -> None:
+        self._findings.exact += 1
+        if row["upstream_request_id"] != entry["request_id"]:
+            self.violation(f"{what}: upstream's id is {entry['request_id']}")
+        for told, usage in (("upstream", entry["usage"]), ("the client", request.usage)):
+            for name in COUNTS if usage else ():
+                if row[name] != usage[name]:
+                    self.violation(f"{what}: {name} {row[name]}, {told} says {usage[name]}")
+        if row["estimated"]:
+            self.violation(f"{what}: marked as estimated")
+
+    def _hung_up(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
+        if not request.left and not request.trouble:
+            self.violation(f"{what}: its client stayed")
+        if entry is None or entry["outcome"] == "refused":
+            return
+        if not row["estimated"]:
+            self._equal(what, request, entry, row)
+            return
+        if not row["charged_tokens"]:
+            self.violation(f"{what}: charged nothing")
+        self._estimate(what, entry, row)
+
+    def _upstream_error(self, what: str, entry: Row | None, row: Row) -> None:
+        if entry is None:
+            self.violation(f"{what}: upstream never saw it")
+        elif entry["outcome"] == "refused":
+            if row["charged_tokens"] or row["cost_nanousd"]:
+                self.violation(f"{what}: charged {row['charged_tokens']} for a refusal")
+        elif entry["outcome"] in ("cut", "error"):
+            if entry["events"]:
+                self._estimate(what, entry, row)
+        else:
+            self.violation(f"{what}: upstream says {entry['outcome']}")
+
+    def _abandoned(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
+        if not self._lost_its_gateway(request):
+            self.violation(f"{what}: its gateway was neither killed nor frozen")
+        least = row["input_tokens_estimate"]
+        counted = _tokens(entry) if entry else 0
+        most = max(least, counted * ESTIMATE_FACTOR + ESTIMATE_SLACK_TOKENS)
+        if not least <= row["charged_tokens"] <= most:
+            self.violation(f"{what}: charged {row['charged_tokens']}, not {least} to {most:.0f}")
+
+    def _gateway_error(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
+        if not self._during(request, {"gateway stopped"}):
+            self.violation(f"{what} ({row['error_type']}): its gateway was not stopped")
+        if entry is not None and entry["outcome"] in ("hung_up", "finished") and entry["events"]:
+            self._estimate(what, entry, row)
+
+    def _estimate(self, what: str, entry: Row, row: Row) -> None:
+        """Input as upstream counted it or as estimated at admission; output near upstream's."""
+        usage, output = entry["usage"], row["output_tokens"]
+        if usage is None:
+            return
+        known = {usage["input_tokens"], row["input_tokens_estimate"]}
+        if row["input_tokens"] not in known:
+            self.violation(f"{what}: {row['input_tokens']} input tokens, not one of {known}")
+        if entry["streamed"]:
+            most = entry["output_tokens"] * ESTIMATE_FACTOR + ESTIMATE_SLACK_TOKENS
+            if output > most:
+                self.violation(f"{what}: {output} output tokens, upstream sent {most:.0f} at most")
+
+    def _lost_its_gateway(self, request: Request) -> bool:
+        return self._during(request, LOSING_GATEWAY)
+
+    def _during(self, request: Request, names: Iterable[str]) -> bool:
+        return any(
+            incident.name in names
+            and incident.gateway == request.gateway
+            and incident.began <= request.ended_at + AFTERMATH_S
+            and incident.ended >= request.sent_at - 1
+            for incident in self._incidents
+        )
+
+
+def _tokens(entry: Row) -> int:
+    usage = entry["usage"] or dict.fromkeys(COUNTS, 0)
+    return sum(usage[name] for name in COUNTS[:1] + COUNTS[2:]) + int(entry["output_tokens"])

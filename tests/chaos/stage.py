@@ -1,0 +1,151 @@
+"""A whole installation for a while: engines, simulator, two gateways, Celery's worker and beat.
+
+As `manage.py up` starts it, but each gateway is a process of its own that can be reached, and
+everything can be killed. Django in this process is pointed at the stores, so `django.setup()` must
+not have run before.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import django
+import redis
+
+from claudcode.engines import pair, postgres
+from claudcode.engines.state import StateFolder
+from tests.acceptance.simulator_process import SimulatorProcess
+from tests.chaos.programs import Engine, Program, answers, free_port
+
+GATEWAYS = 2
+# A million requests of 0.9 KB would be too much for a small machine; a long run has less.
+BOOKS_MAX = 500_000
+WORKER_WORDS = "--pool threads --concurrency 4 --without-gossip --without-mingle"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs. `gateways` listen on `urls`, in the same order."""
+
+    state: Path
+    postgres: Engine
+    valkey: Engine
+    simulator: SimulatorProcess
+    gateways: tuple[Program, ...]
+    urls: tuple[str, ...]
+    worker: Program
+    beat: Program
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """Everything of ours that can be killed."""
+        return (*self.gateways, self.worker, self.beat)
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """The process ids of everything, by name."""
+        named = {program.name: program.pid for program in self.programs}
+        engines = {engine.name: engine.pid for engine in (self.postgres, self.valkey)}
+        return named | engines | {"simulator": self.simulator.pid}
+
+    def store(self) -> redis.Redis:
+        """A client of Valkey, for the caller to close."""
+        return redis.Redis.from_url(os.environ["VALKEY_URL"], socket_timeout=5)
+
+
+@contextlib.contextmanager
+def installation(**settings: str) -> Iterator[Stage]:
+    """Run everything for as long as the block; settings are `CLAUDCODE_<NAME>`."""
+    folder = Path(tempfile.mkdtemp(prefix="claudcode-chaos-", dir="/tmp"))
+    try:
+        state = StateFolder(folder)
+        with (
+            state.lock() or contextlib.nullcontext(),
+            pair.running(state, with_postgres=True, with_valkey=True) as engines,
+            SimulatorProcess("--books-max", str(BOOKS_MAX)) as simulator,
+        ):
+            assert engines.postgres is not None
+            assert engines.valkey is not None
+            _export(engines.postgres.url, engines.valkey.url, simulator.url, folder, settings)
+            django.setup()
+            from django.core.management import call_command
+
+            call_command("migrate", verbosity=0)
+            data = postgres.data_folder(folder / "postgres")
+            stage = _stage(
+                folder,
+                Engine("postgres", engines.postgres, data),
+                Engine("valkey", engines.valkey, folder / "valkey"),
+                simulator,
+            )
+            with _started(stage):
+                yield stage
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _export(
+    database_url: str, valkey_url: str, upstream_url: str, state: Path, settings: Mapping[str, str]
+) -> None:
+    os.environ.update(
+        {
+            "CLAUDCODE_ENV_FILE": os.devnull,
+            "CLAUDCODE_SECRET_KEY": "only-for-tests-" + "x" * 50,
+            "CLAUDCODE_STATE": str(state),
+            "CLAUDCODE_LOG_LEVEL": "WARNING",
+            "DJANGO_SETTINGS_MODULE": "claudcode.settings",
+            "DATABASE_URL": database_url,
+            "VALKEY_URL": valkey_url,
+            "ANTHROPIC_BASE_URL": upstream_url,
+            "ANTHROPIC_API_KEY": "of-the-gateway",
+            "PYTHONUNBUFFERED": "1",
+        }
+        | {f"CLAUDCODE_{name}": value for name, value in settings.items()}
+    )
+
+
+def _stage(folder: Path, database: Engine, store: Engine, simulator: SimulatorProcess) -> Stage:
+    def program(name: str, words: str, url: str = "") -> Program:
+        return Program(
+            name,
+            [sys.executable, "-m", *words.split()],
+            environment=os.environ,
+            log=folder / "logs" / f"{name.replace(' ', '-')}.log",
+            ready=(lambda: answers(f"{url}/healthz")) if url else lambda: True,
+        )
+
+    ports = [free_port() for _ in range(GATEWAYS)]
+    urls = tuple(f"http://127.0.0.1:{port}" for port in ports)
+    return Stage(
+        state=folder,
+        postgres=database,
+        valkey=store,
+        simulator=simulator,
+        gateways=tuple(
+            program(f"gateway {number}", f"claudcode.server --port {port} --shutdown 2", url)
+            for number, (port, url) in enumerate(zip(ports, urls, strict=True))
+        ),
+        urls=urls,
+        worker=program("worker", f"celery -A claudcode -q worker {WORKER_WORDS}"),
+        beat=program(
+            "beat", f"celery -A claudcode -q beat --schedule {folder}/celerybeat-schedule --pidfile="
+        ),
+    )
+
+
+@contextlib.contextmanager
+def _started(stage: Stage) -> Iterator[None]:
+    try:
+        for program in stage.programs:
+            program.launch()
+        for program in stage.programs:
+            program.wait_until_ready()
+        yield
+    finally:
+        for program in stage.programs:
+            program.end()
