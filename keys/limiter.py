@@ -5,6 +5,7 @@ do). A window that Valkey does not know is loaded from the ledger first, through
 that losing Valkey loses no budget state that had been drained.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,9 +31,11 @@ from keys.core.limits import (
 )
 
 LUA = Path(__file__).parent / "lua"
-# A load races with settlements of the scope; each repeat needs one more of them in the same
-# millisecond, so five in a row means that something else is wrong.
-LOAD_TRIES_MAX = 5
+# A load is repeated when an exchange of the scope is settled while the ledger is read, which takes
+# some milliseconds, or a sixth of a second for a month of a busy team.
+LOAD_TRIES_MAX = 10
+# One page of events is 1.5 MB at the most and a millisecond of Valkey's time.
+EVENTS_PAGE = 1000
 # While the store is away callers are told so at once, instead of each waiting for its time-out and
 # leaving an admission in doubt behind; a few still try, so that its return is noticed.
 FAILURES_MAX = 3
@@ -56,7 +59,10 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The end of a shard's event stream: rows that the ledger may or may not have yet."""
+    """Events of one key or team that the ledger may or may not have yet, oldest first.
+
+    `now_ms` is an instant after the last of them.
+    """
 
     now_ms: int
     events: Sequence[dict[bytes, bytes]]
@@ -141,7 +147,13 @@ class Limiter:
     async def restore(
         self, policy: KeyPolicy, exchange_id: str, wanted: Wanted, opening: bytes
     ) -> None:
-        """Take the lease of an exchange in flight again, after the store lost it."""
+        """Take the lease of an exchange in flight again, after the store lost it.
+
+        Harmless if it did not. What the exchange holds is held again wherever the ledger can be
+        read; the lease is taken even if it cannot, so that a crash is still recorded.
+        """
+        with contextlib.suppress(LimiterUnavailable):
+            await self.peek(policy)  # Loads the windows.
         await self._decide(
             "force", policy, policy.limits, policy.question, exchange_id, wanted, opening
         )
@@ -240,7 +252,7 @@ class Limiter:
 
     async def _load(self, shard: int, limit: Limit) -> None:
         for _try in range(LOAD_TRIES_MAX):
-            seen, backlog = await self._backlog(shard)
+            seen, backlog = await self._backlog(shard, limit.scope)
             past = await self._history(limit, backlog)
             pairs = [number for pair in past.buckets for number in pair]
             arguments = [
@@ -254,20 +266,23 @@ class Limiter:
                 return
         raise LimiterUnavailable(f"{limit.window_name} is settled faster than it is loaded")
 
-    async def _backlog(self, shard: int) -> tuple[bytes, Backlog]:
+    async def _backlog(self, shard: int, scope: str) -> tuple[bytes, Backlog]:
         tag = shard_tag(shard)
+        holder = scope.partition(".")[0].encode() + b"."  # Of any generation, as in the ledger.
+        events: list[dict[bytes, bytes]] = []
         try:
-            # In this order: the drain moves forward only, and events stay EVENTS_KEEP_S after it.
-            drained = await self._valkey.get(f"{tag}:drained") or b"0-0"
-            async with self._valkey.pipeline(transaction=True) as pipeline:
-                pipeline.time()
-                pipeline.xrange(f"{tag}:events", min=b"(" + drained)
-                time, events = await pipeline.execute()
+            # Before the events: the drain moves forward, and events stay EVENTS_KEEP_S after it.
+            last = await self._valkey.get(f"{tag}:drained") or b"0-0"
+            while page := await self._valkey.xrange(
+                f"{tag}:events", min=b"(" + last, count=EVENTS_PAGE
+            ):
+                last = page[-1][0]
+                events += (event for _id, event in page if _names(event.get(b"k", b""), holder))
+            seconds, microseconds = await self._valkey.time()
         except (RedisError, OSError, TimeoutError) as error:
             raise LimiterUnavailable(str(error)) from error
-        now_ms = self._now_ms() or time[0] * 1000 + time[1] // 1000
-        last = events[-1][0] if events else drained
-        return last, Backlog(now_ms, [fields for _id, fields in events])
+        now_ms = self._now_ms() or seconds * 1000 + microseconds // 1000
+        return last, Backlog(now_ms, events)
 
     async def _run(
         self,
@@ -286,6 +301,10 @@ class Limiter:
             raise lost(f"{name}: {error}") from error
         self._failures = 0
         return reply
+
+
+def _names(scopes: bytes, holder: bytes) -> bool:
+    return any(scope.startswith(holder) for scope in scopes.split())
 
 
 def _verdict(

@@ -18,6 +18,6 @@ def forget(shard: int, window_name: str) -> None:
     """
     try:
         reset = valkey.client().register_script(source("reset"))
-        reset(keys=[f"{shard_tag(shard)}:leases"], args=[window_name])
+        reset(keys=[f"{shard_tag(shard)}:leases"], args=[0, window_name])
     except RedisError as error:
         raise NotEmptied(window_name) from error

@@ -9,7 +9,8 @@
 --      12 opening
 --
 -- admit takes a lease; force does so without asking (a lease that a flush lost); tick counts a
--- request and takes no lease; peek only reads.
+-- request and takes no lease; peek only reads. To admit or force an exchange that is known already
+-- is to peek.
 -- Returns {code, now_ms, readings, in_flight, failed}
 --   code 1 admitted, 0 denied, -1 some windows are not loaded: failed names their positions
 --   readings: used, held, frees_at_ms (-1: nothing used), for each limit in order
@@ -48,6 +49,9 @@ local function buckets_of(window)
 end
 
 if mode ~= 'peek' then abandon_expired(now, 16) end
+if leasing and redis.call('EXISTS', tag .. 'x:' .. ARGV[4]) == 1 then
+  mode, asking, leasing = 'peek', false, false
+end
 
 local windows, unknown = {}, {}
 for position, limit in ipairs(policy.limits) do
@@ -80,7 +84,7 @@ if #failed == 0 and mode ~= 'peek' then
       if limit[2] == 'req' or limit[2] == 'cnt' then
         add(window, wanted(limit), 0, now)
       else
-        holds[window.name] = wanted(limit)
+        holds[window.name] = whole(wanted(limit))
         add(window, 0, wanted(limit), now)
       end
     end

@@ -21,20 +21,25 @@ for _, event in ipairs(redis.call('XRANGE', tag .. 'events', '(' .. ARGV[4], '+'
   end
 end
 
-local used, lo, hi = 0, nil, nil
+local used, lo, hi, ahead = 0, nil, nil, nil
 local current = math.floor(now / shape[3])
 for position = 6, #ARGV, 2 do
   local index, amount = tonumber(ARGV[position]), tonumber(ARGV[position + 1])
   used = used + amount
-  if shape[5] == 0 then
+  if shape[5] == 0 and amount > 0 then
+    -- The clock was set back, or a gateway's is fast: as if it were used now.
+    if index > current then index, ahead = current, math.max(ahead or index, index) end
     redis.call('HINCRBY', key, 'b' .. whole(index), whole(amount))
     lo = math.min(lo or index, index)
     hi = math.max(hi or index, index)
   end
 end
+if ahead then redis.call('HSET', key, 'r', whole((ahead + 1) * shape[3] - 1)) end
 local idle_ms
 if shape[5] > 0 then
   redis.call('HSET', key, 'u', whole(used), 'h', 0, 'start', ARGV[5])
+  -- Whatever was charged before a window that has not begun was never charged to it.
+  if ARGV[5] == '0' then redis.call('HSET', key, 'r', whole(now)) end
   idle_ms = now + shape[5]
 else
   redis.call('HSET', key, 'u', whole(used), 'h', 0,

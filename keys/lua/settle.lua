@@ -10,8 +10,8 @@
 --       charge and record it from what the caller still has.
 -- again: an earlier try may have gone through. An exchange still known is settled; otherwise the
 --       event is appended once more (the ledger takes it once) and nothing is charged.
--- void: the caller never learnt whether it was admitted, and relayed nothing: free it, charge
---       nothing, record it; nothing at all when it is not known.
+-- void: the caller never learnt whether it was admitted, and relayed nothing: free it and record
+--       it, charged what is given (that is, nothing); nothing at all when it is not known.
 -- Returns {1, charged_at_ms}, or {-1, now_ms}.
 
 local now, exchange, mode = clock(ARGV[1]), ARGV[2], ARGV[3]

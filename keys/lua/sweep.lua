@@ -24,10 +24,6 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', tag .. 'idle', '-inf', whole(n
     redis.call('DEL', tag .. 'w:' .. name)
     redis.call('HDEL', tag .. 'c:' .. scope, name)
     redis.call('ZREM', tag .. 'idle', name)
-    local left = redis.call('HGETALL', tag .. 'c:' .. scope)
-    if #left == 2 and left[1] == 'f' and left[2] == '0' then
-      redis.call('DEL', tag .. 'c:' .. scope)
-    end
     dropped = dropped + 1
   end
 end

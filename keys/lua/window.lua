@@ -7,7 +7,12 @@
 --   {s07}:events            stream of ledger events
 --   {s07}:x:<exchange id>   hash: k scopes, h holds, o opening, i j estimates, c n t progress
 --   {s07}:c:<scope>         hash: f in flight, one field per window with its shape
---   {s07}:w:<window>        hash: u used, h held, and lo hi b<index> | start
+--   {s07}:w:<window>        hash: u used, h held, and lo hi b<index> | start; r: nothing that was
+--                           charged up to then is taken back, it may lie elsewhere by now
+--
+-- When the clock is set back, what lies ahead of it counts as used now, and an anchored window that
+-- begins ahead of it begins now: so a count is never too low, and no window lasts for longer than
+-- its length again.
 --
 -- keys/core/limits.py says what the numbers mean; it is the same arithmetic.
 
@@ -16,6 +21,7 @@ local KEEP_TOMB_MS = 21600000  -- six hours: longer than any settlement waits fo
 
 local tag = string.match(KEYS[1], '^{[^}]*}') .. ':'
 
+-- Not cjson, not tostring: both round beyond fourteen digits.
 local function whole(number)
   return string.format('%.0f', number)
 end
@@ -33,7 +39,7 @@ local function roll(window)
   local fields = {}
   for index = window.lo, window.hi do fields[#fields + 1] = 'b' .. whole(index) end
   local amounts = redis.call('HMGET', window.key, unpack(fields))
-  local gone, ahead, oldest = {}, 0, nil
+  local gone, ahead, newest, oldest = {}, 0, nil, nil
   for position, amount in ipairs(amounts) do
     local index = window.lo + position - 1
     if amount then
@@ -41,7 +47,7 @@ local function roll(window)
         window.used = window.used - tonumber(amount)
         gone[#gone + 1] = fields[position]
       elseif index > window.current then
-        ahead = ahead + tonumber(amount)
+        ahead, newest = ahead + tonumber(amount), index
         gone[#gone + 1] = fields[position]
       else
         oldest = oldest or index
@@ -51,6 +57,7 @@ local function roll(window)
   if #gone > 0 then redis.call('HDEL', window.key, unpack(gone)) end
   if ahead > 0 then
     redis.call('HINCRBY', window.key, 'b' .. whole(window.current), whole(ahead))
+    redis.call('HSET', window.key, 'r', whole((newest + 1) * window.bucket_ms - 1))
     oldest = oldest or window.current
   end
   window.lo = oldest or window.current
@@ -69,6 +76,9 @@ local function open(shape, now)
       tonumber(stored[1]), tonumber(stored[2]), tonumber(stored[3])
     if window.start > 0 and now >= window.start + window.anchored_ms then
       window.used, window.start = 0, 0
+    elseif window.start > now then
+      redis.call('HSET', window.key, 'start', whole(now), 'r', whole(window.start))
+      window.start = now
     end
     return window
   end
@@ -117,6 +127,7 @@ end
 
 -- Take back what was charged at an earlier instant, if it still counts.
 local function take_back(window, amount, charged_ms)
+  if charged_ms <= tonumber(redis.call('HGET', window.key, 'r') or '0') then return end
   if window.anchored_ms > 0 then
     if window.start > 0 and charged_ms >= window.start then
       window.used = math.max(0, window.used - amount)
@@ -127,11 +138,18 @@ local function take_back(window, amount, charged_ms)
   local field = 'b' .. whole(math.floor(charged_ms / window.bucket_ms))
   local there = tonumber(redis.call('HGET', window.key, field) or '0')
   local taken = math.min(there, amount)
-  if taken > 0 then
+  if taken == 0 then return end
+  if taken < there then
     redis.call('HINCRBY', window.key, field, whole(-taken))
-    window.used = window.used - taken
-    redis.call('HSET', window.key, 'u', whole(window.used))
+  else
+    redis.call('HDEL', window.key, field)
+    while window.lo < window.hi
+      and redis.call('HEXISTS', window.key, 'b' .. whole(window.lo)) == 0 do
+      window.lo = window.lo + 1
+    end
   end
+  window.used = window.used - taken
+  redis.call('HSET', window.key, 'u', whole(window.used), 'lo', whole(window.lo))
 end
 
 local function shapes_of(scope)
@@ -154,7 +172,8 @@ local function charge(scopes, holds, tokens, nanousd, now, before)
       if window then
         local by_tokens = window.unit == 'tok'
         if before then take_back(window, by_tokens and before[1] or before[2], before[3]) end
-        add(window, by_tokens and tokens or nanousd, -(holds[window.name] or 0), now)
+        local held = tonumber(holds[window.name] or '0')
+        add(window, by_tokens and tokens or nanousd, -held, now)
         if window.anchored_ms > 0 and window.start > 0 then
           anchors[#anchors + 1] = window.name .. '=' .. whole(window.start)
         end
@@ -166,8 +185,8 @@ end
 
 local function leave(scopes)
   for scope in string.gmatch(scopes, '%S+') do
-    if redis.call('HINCRBY', tag .. 'c:' .. scope, 'f', -1) < 0 then
-      redis.call('HSET', tag .. 'c:' .. scope, 'f', 0)
+    if redis.call('HINCRBY', tag .. 'c:' .. scope, 'f', -1) <= 0 then
+      redis.call('HDEL', tag .. 'c:' .. scope, 'f')
     end
   end
 end
