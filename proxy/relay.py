@@ -102,7 +102,11 @@ async def relay(
     streamed = answer.content_type == "text/event-stream"
     exchange.meter = StreamMeter() if streamed else AnswerMeter(answer.content_length)
     call.streaming = streamed
-    await call.start(answer.status, downstream_headers(answer.raw_headers))
+    headers = downstream_headers(answer.raw_headers)
+    if streamed:
+        # Pings and errors of ours would not fit into a length that upstream told.
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+    await call.start(answer.status, headers)
     if not streamed:
         return await _relay_answer(call, exchange, answer, before_last)
     with _Pinger(call, ping_after_s) as pinger:
@@ -134,6 +138,7 @@ async def _relay_answer(
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         logger.warning("upstream broke off: %s", error)
         return Ending.BROKEN
+    meter.end()
     before_last()
     if not call.hung_up:
         await call.write(b"", more=False)

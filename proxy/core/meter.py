@@ -19,8 +19,9 @@ from usage.core.tokens import TokenUsage
 # A whole answer that is not a stream is at most some hundred kilobytes of text; beyond this it is
 # still relayed, but no longer kept for counting.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
-# `event: content_block_delta` and the JSON around the text of a delta, as Anthropic writes them.
-DELTA_OVERHEAD_BYTES = 130
+# In a delta the text comes last, and inside it quotes are escaped: these end its name, in JSON
+# without blanks as Anthropic writes it, and with them.
+_TEXT_MARKS = (b'":"', b'": "')
 # Bytes of answer text in a token before anything is learned: a little under the usual four.
 OUTPUT_BYTES_PER_TOKEN = 3.8
 
@@ -67,12 +68,12 @@ class StreamMeter:
 
     def feed(self, events: bytes) -> None:
         """Take note of `events`. Never raises."""
-        try:
-            for frame in frames(events):
+        for frame in frames(events):
+            try:
                 self._note(frame)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            # Whatever upstream sent, the client shall have it; only these counts are lost.
-            self._broken = True
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                # Whatever upstream sent, the client shall have it; only this event's word is lost.
+                self._broken = True
 
     def metered(self, output_bytes_per_token: float) -> Metered:
         """Return what is known now, estimating what upstream has not reported yet."""
@@ -94,7 +95,7 @@ class StreamMeter:
     def _note(self, frame: bytes) -> None:
         # By far the most frames are deltas, so they are told apart by their first bytes.
         if frame.startswith(b"event: content_block_delta"):
-            self.output_bytes += max(0, len(frame) - DELTA_OVERHEAD_BYTES)
+            self.output_bytes += _text_bytes(frame)
             return
         name, data = parse(frame)
         if name == b"message_start":
@@ -112,7 +113,7 @@ class StreamMeter:
         elif name == b"error":
             self.error_type = str((orjson.loads(data).get("error") or {}).get("type", "error"))
         elif name == b"content_block_delta":
-            self.output_bytes += max(0, len(frame) - DELTA_OVERHEAD_BYTES)
+            self.output_bytes += _text_bytes(frame)
 
 
 class AnswerMeter:
@@ -132,6 +133,11 @@ class AnswerMeter:
             self._chunks.append(chunk)
         else:
             self._chunks.clear()
+
+    def end(self) -> None:
+        """Upstream has no more, and did not break off: an answer of untold length is whole now."""
+        if self._length is None:
+            self._length = self._size
 
     @property
     def whole(self) -> bool:
@@ -190,6 +196,16 @@ def overlay(usage: TokenUsage, reported: dict[str, Any]) -> TokenUsage:
     if reported.get("inference_geo"):
         known["inference_geo"] = str(reported["inference_geo"])[:32]
     return replace(usage, **known)
+
+
+def _text_bytes(frame: bytes) -> int:
+    # Upstream pads deltas with blanks, against eavesdroppers who count bytes.
+    frame = frame.rstrip(b" }")
+    for mark in _TEXT_MARKS:
+        start = frame.rfind(mark)
+        if start >= 0:
+            return len(frame) - start - len(mark) - len(b'"')
+    return 0
 
 
 # Nothing upstream reports comes near; a larger number is nonsense, and must not reach a column.
