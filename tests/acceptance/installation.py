@@ -7,6 +7,7 @@ makes keys of its own instead. Django in this process is pointed at the stores b
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -17,6 +18,7 @@ from django.test import override_settings
 from psycopg import sql
 
 from claudcode import stores
+from keys.models import ApiKey
 from tests.waiting import wait_until
 from usage import ledger
 from usage.models import LedgerEntry
@@ -64,14 +66,21 @@ def new_database(server_url: str, name: str) -> Iterator[str]:
 
 
 def ledger_entry(request_id: str) -> LedgerEntry:
-    """Drain until the exchange that answered with `request_id` is in the ledger; return its row."""
-    exchange_id = request_id.removeprefix("req_")
+    """Drain until the exchange that was answered with `request_id` is in the ledger; return it."""
+    return _drained(exchange_id=request_id.removeprefix("req_"))
 
-    def drained() -> LedgerEntry | None:
+
+def only_entry(apikey: ApiKey) -> LedgerEntry:
+    """Drain until an exchange of `apikey` is in the ledger; return it."""
+    return _drained(apikey=apikey)
+
+
+def _drained(**wanted: Any) -> LedgerEntry:
+    def look() -> LedgerEntry | None:
         ledger.drain()
-        return LedgerEntry.objects.filter(exchange_id=exchange_id).first()
+        return LedgerEntry.objects.filter(**wanted).first()
 
-    entry = wait_until(drained)
+    entry = wait_until(look)
     assert entry is not None
     return entry
 
