@@ -112,6 +112,8 @@ def amounts(
     `pending` are rows of events that the ledger may or may not have yet, by exchange; those of
     other keys and teams do not count.
     """
+    if limit.unit is Unit.COUNTS:
+        return {}
     holder = holder_of(limit.scope)
     found = dict(
         charges(

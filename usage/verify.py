@@ -14,8 +14,6 @@ nobody reads any more, and windows without a budget, of which no one knows when 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q
@@ -27,8 +25,8 @@ from keys.core.scope import apikey_scope, team_scope
 from keys.models import ApiKey, Budget, Team
 from keys.policy import budget_limit
 from usage import history, ledger
-from usage.core.event import ExchangeStatus
 from usage.models import DeadLetter, HourlyRollup, LedgerEntry
+from usage.pending import Rows, pending_rows
 from usage.statements import COMPARE, SUMS
 
 # Read in one transaction of Valkey, which serves nobody else meanwhile: a few milliseconds.
@@ -38,11 +36,6 @@ _KEY = re.compile(r"\{s(?P<shard>\d+)\}:w:(?P<name>.+)")
 _NAME = re.compile(
     r"(?P<scope>(?P<kind>[kt])(?P<id>\d+)\.\d+):(?P<unit>tok|usd|req):(?P<window_s>\d+)(:a)?"
 )
-
-# What a row must have as a whole number to count in a window.
-_NUMBERS = ("apikey_id", "admitted_at_ms", "settled_at_ms", "charged_tokens", "cost_nanousd")
-
-Rows = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,37 +142,12 @@ def _snapshot(client: Redis, shard: int, names: Sequence[str]) -> _Snapshot:
     (seconds, microseconds), events, *hashes = pipeline.execute()
     return _Snapshot(
         seconds * 1000 + microseconds // 1000,
-        _pending([fields for _id, fields in events]),
+        pending_rows([fields for _id, fields in events]),
         {
             name: {field.decode(): value.decode() for field, value in found.items()}
             for name, found in zip(names, hashes, strict=True)
         },
     )
-
-
-def _pending(events: Sequence[dict[bytes, bytes]]) -> Rows:
-    """Return the rows that the ledger would take from the events, by exchange."""
-    rows: Rows = {}
-    for fields in events:
-        try:
-            row = ledger.row(fields)
-            exchange_id = UUID(str(row["exchange_id"])).hex
-        except ValueError:
-            continue  # A dead letter to be.
-        if not all(isinstance(row.get(name), int) for name in _NUMBERS):
-            continue  # Another.
-        if exchange_id not in rows or _replaces(row, rows[exchange_id]["status"]):
-            rows[exchange_id] = row
-    stored = LedgerEntry.objects.filter(pk__in=rows).values_list("pk", "status")
-    for stored_id, status in stored:
-        if not _replaces(rows[stored_id.hex], status):
-            del rows[stored_id.hex]
-    return rows
-
-
-def _replaces(row: dict[str, Any], status: str) -> bool:
-    abandoned = ExchangeStatus.ABANDONED
-    return status == abandoned and row["status"] != abandoned
 
 
 def _window_differences(limit: Limit, snapshot: _Snapshot) -> Iterator[Difference]:

@@ -1,9 +1,11 @@
+import uuid
+
 import pytest
 
-from keys.core.limits import Unit
+from keys.core.limits import Limit, Unit
 from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event
 from usage import ledger
-from usage.history import anchor_ms, charges
+from usage.history import amounts, anchor_ms, charges
 
 NOON_S = NOON_MS // 1000
 WINDOW = "k12.0:tok:18000:a"
@@ -125,3 +127,53 @@ def test_the_anchor_of_a_team_is_found_through_its_keys(settled):
 def test_a_window_never_anchored_has_no_anchor(settled):
     settled()
     assert anchor_ms(apikey_id=12, team_id=None, window_name=WINDOW) is None
+
+
+def a_pending(**fields):
+    """A row of an event that may not be in the ledger yet."""
+    row = {
+        "apikey_id": 12,
+        "team_id": 3,
+        "admitted_at_ms": NOON_MS,
+        "settled_at_ms": NOON_MS,
+        "charged_tokens": 5,
+        "cost_nanousd": 6,
+    }
+    return {uuid.uuid4().hex: row | fields}
+
+
+def seen(scope="k12.0", unit=Unit.TOKENS, **question):
+    limit = Limit(scope, unit, window_s=18_000, limit=1)
+    defaults = {"since_ms": NOON_MS, "before_ms": NOON_MS + 600_000, "pending": {}}
+    return amounts(limit, **(defaults | question))
+
+
+def test_what_waits_counts_with_what_is_in_the_ledger(settled):
+    settled(charged_tokens=1)
+    assert seen(pending=a_pending()) == {NOON_S // 60: 6}
+
+
+def test_what_waits_and_is_in_the_ledger_too_counts_once(settled):
+    mine = settled(charged_tokens=5)
+    (row,) = a_pending().values()
+    assert seen(pending={mine.exchange_id: row}) == {NOON_S // 60: 5}
+
+
+@pytest.mark.parametrize(
+    ("scope", "unit", "expected"),
+    [
+        pytest.param("k12.7", Unit.TOKENS, {NOON_S // 60: 5}, id="its key, whatever generation"),
+        pytest.param("t3.0", Unit.NANOUSD, {NOON_S // 60: 6}, id="its team"),
+        pytest.param("k12.0", Unit.REQUESTS, {NOON_S // 60: 1}, id="as a request"),
+        pytest.param("k13.0", Unit.TOKENS, {}, id="another key"),
+        pytest.param("t4.0", Unit.TOKENS, {}, id="another team"),
+        pytest.param("k12.0", Unit.COUNTS, {}, id="as a call of count_tokens"),
+    ],
+)
+def test_what_waits_counts_for_its_own_holders(db, scope, unit, expected):
+    assert seen(scope, unit, pending=a_pending()) == expected
+
+
+@pytest.mark.parametrize("at_ms", [NOON_MS - 1, NOON_MS + 600_000])
+def test_what_waits_outside_the_range_does_not_count(db, at_ms):
+    assert seen(pending=a_pending(settled_at_ms=at_ms)) == {}

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from usage.core.price import Price, PriceBook, cost_nanousd, nanousd_per_token
+from usage.core.price import Price, PriceBook, cost_nanousd, humane_usd, nanousd_per_token
 from usage.core.tokens import TokenUsage
 
 
@@ -149,3 +149,19 @@ def test_prices_that_all_lie_ahead_still_count():
 def test_an_empty_book_has_no_price():
     with pytest.raises(LookupError):
         PriceBook(()).price("claude-haiku-4-5", 10, at_ms=0)
+
+
+@pytest.mark.parametrize(
+    ("amount_nanousd", "shown"),
+    [
+        pytest.param(0, "$0.00", id="nothing"),
+        pytest.param(1, "<$0.0001", id="next to nothing"),
+        pytest.param(99_999, "<$0.0001", id="just below what is shown"),
+        pytest.param(100_000, "$0.0001", id="the least that is shown"),
+        pytest.param(12_345_678, "$0.0123", id="a cent and a bit"),
+        pytest.param(1_000_000_000, "$1.00", id="a dollar"),
+        pytest.param(1_234_500_000_000, "$1,234.50", id="a lot"),
+    ],
+)
+def test_dollars_are_shown_as_people_read_them(amount_nanousd, shown):
+    assert humane_usd(amount_nanousd) == shown
