@@ -28,6 +28,7 @@ class Settler:
         self._limiter = limiter
         self._renew_s = renew_s
         self._held: dict[str, Exchange] = {}
+        self._ending: set[str] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
 
@@ -70,6 +71,7 @@ class Settler:
     def _see_through(
         self, settlement: Settlement, attempt: Callable[..., Awaitable[None]]
     ) -> asyncio.Task[None]:
+        self._ending.add(settlement.exchange_id)
         task = asyncio.create_task(self._until_done(settlement, attempt))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
@@ -91,6 +93,7 @@ class Settler:
             await asyncio.sleep(wait_s)
             wait_s = min(RETRY_MOST_S, 2 * wait_s)
         self._held.pop(settlement.exchange_id, None)
+        self._ending.discard(settlement.exchange_id)
 
     async def _renew_forever(self) -> None:
         while True:
@@ -115,7 +118,9 @@ class Settler:
         lost = await self._limiter.renew(shard, [exchange.progress() for exchange in exchanges])
         for exchange_id in lost:
             exchange = self._held.get(exchange_id)
-            if exchange is not None:
+            # One that ends is not known because its settlement has just passed, most likely; a
+            # lease taken again would hold its place until it expires.
+            if exchange is not None and exchange_id not in self._ending:
                 # The store was emptied: take the place again, so that a crash is still recorded.
                 await self._limiter.restore(
                     exchange.policy, exchange_id, exchange.wanted, exchange.opening
