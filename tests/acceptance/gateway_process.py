@@ -64,7 +64,7 @@ class GatewayProcess:
 
     def start(self) -> None:
         """Start it and wait until it serves (one worker at least)."""
-        self.port = _free_port()
+        self.port = free_port()
         command = [sys.executable, "-m", "claudcode.server", "--shutdown", "2"]
         command += ["--port", str(self.port), "--workers", str(self._workers)]
         self._process = subprocess.Popen(
@@ -149,7 +149,8 @@ def _inode(local_port: int, remote_port: int) -> int:
     return 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
