@@ -12,6 +12,10 @@ from psycopg.conninfo import conninfo_to_dict
 # A lost Postgres must show as an error while the client still waits, not as a hang.
 CONNECT_SECONDS_MAX = 5
 POOL_WAIT_SECONDS_MAX = 2.0
+# The pool doubles the pause between its attempts to connect until it gives up; only then does the
+# next caller try at once. Without a bound the ledger would lag behind a Postgres that is back for
+# as long as it was away.
+RECONNECT_SECONDS_MAX = 1.0
 
 _DJANGO_NAMES = {"dbname": "NAME", "user": "USER", "password": "PASSWORD"}
 _DJANGO_NAMES |= {"host": "HOST", "port": "PORT"}
@@ -49,6 +53,7 @@ def database(url: str, connections_max: int) -> dict[str, Any]:
                 "min_size": 0,
                 "max_size": connections_max,
                 "timeout": POOL_WAIT_SECONDS_MAX,
+                "reconnect_timeout": RECONNECT_SECONDS_MAX,
             },
         },
     }
