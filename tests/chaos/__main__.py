@@ -78,7 +78,10 @@ def _rows(name: str) -> list[dict]:  # type: ignore[type-arg]
 
 def _verify() -> tuple[list[str], str]:
     from django.core.management import call_command
+    from django.db import connection
 
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # Postgres is another by now.
     out = io.StringIO()
     try:
         call_command("ledger_verify", stdout=out)
