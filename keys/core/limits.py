@@ -1,7 +1,8 @@
 """Limits as values, and the arithmetic that the Valkey scripts repeat. Knows no store and no clock.
 
 One mechanism serves all rolling limits: a window cut into buckets. A bucket leaves the window
-when its *last* instant does, so a count is never too low, and late by at most one bucket:
+when its *last* instant does, so a count is never too low, and late by at most one bucket (by less
+than two where the window is not a whole number of buckets):
 
     now = 125 s, window 60 s, bucket 1 s: live are the buckets 65 … 125, that is 61 of them.
 
