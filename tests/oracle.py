@@ -252,6 +252,8 @@ class Oracle:
         self.abandon_expired(now_ms, ABANDONED_AT_ONCE)
         if self.unknown.pop(lease.exchange_id, None):
             lease.asked = False
+            names = [limit.window_name for limit in lease.policy.limits]
+            self._count_again(lease, [self.windows[name] for name in names], now_ms)
             self._lease(lease, now_ms)
 
     def tick(self, limit: Limit, now_ms: int) -> Expected:
@@ -294,11 +296,24 @@ class Oracle:
         anchors: frozenset[tuple[str, int]] = frozenset()
         if known or not again:
             anchors = self._charge(lease, tokens, nanousd, now_ms)
+        if not known and not again:
+            self._count_again(lease, self.windows.values(), now_ms)
         self.leases.pop(lease.exchange_id, None)
         self.tombs.pop(lease.exchange_id, None)
         self.unknown.pop(lease.exchange_id, None)
         self.settled[lease.exchange_id] = lease
         self._record(lease, tokens, nanousd, closing, now_ms, anchors, abandoned=False)
+
+    def _count_again(self, lease: Lease, windows: Iterable[Window], now_ms: int) -> None:
+        """Count a request that the store forgot; nobody asks the window for it."""
+        for window in windows:
+            mine = window.limit.scope in lease.policy.scopes.split()
+            reach_ms = (
+                (window.bucket(now_ms) - window.oldest(now_ms)) * window.limit.bucket_s * 1000
+            )
+            recent = now_ms - lease.admitted_at_ms < reach_ms
+            if mine and recent and window.limit.unit is Unit.REQUESTS:
+                window.uses.append(Use(lease.exchange_id, now_ms, 1, excess=1))
 
     def abandon_expired(self, now_ms: int, most: int) -> int:
         expired = [lease for lease in self.leases.values() if lease.expires_ms <= now_ms]

@@ -24,8 +24,7 @@ local leasing = mode == 'admit' or mode == 'force'
 
 local function wanted(limit)
   if limit[2] == 'tok' then return tonumber(limit[7] == 1 and ARGV[7] or ARGV[6]) end
-  if limit[2] == 'usd' then return tonumber(limit[7] == 1 and ARGV[9] or ARGV[8]) end
-  return mode == 'force' and 0 or 1
+  return tonumber(limit[7] == 1 and ARGV[9] or ARGV[8])
 end
 
 local function fits(limit, window)
@@ -81,8 +80,10 @@ if #failed == 0 and mode ~= 'peek' then
   for position, limit in ipairs(policy.limits) do
     local window = windows[position]
     if window then
-      if limit[2] == 'req' or limit[2] == 'cnt' then
-        add(window, wanted(limit), 0, now)
+      if mode == 'force' and limit[2] == 'req' then
+        count_again(window, ARGV[12], now)
+      elseif limit[2] == 'req' or limit[2] == 'cnt' then
+        add(window, 1, 0, now)
       else
         holds[window.name] = whole(wanted(limit))
         add(window, 0, wanted(limit), now)

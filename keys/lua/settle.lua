@@ -7,7 +7,7 @@
 --
 -- settle: the ordinary case. Returns -1 and does nothing when the exchange is not known here.
 -- lost: the caller knows that this exchange was never settled, so the store forgot it (a flush):
---       charge and record it from what the caller still has.
+--       charge, count and record it from what the caller still has.
 -- again: an earlier try may have gone through. An exchange still known is settled; otherwise the
 --       event is appended once more (the ledger takes it once) and nothing is charged.
 -- void: the caller never learnt whether it was admitted, and relayed nothing: free it and record
@@ -23,7 +23,10 @@ local scopes, opening = x[1], x[3]
 if not scopes then
   if mode == 'settle' or mode == 'void' then return {-1, now} end
   local anchors = ''
-  if mode == 'lost' then anchors = charge(ARGV[7], {}, tokens, nanousd, now, nil) end
+  if mode == 'lost' then
+    anchors = charge(ARGV[7], {}, tokens, nanousd, now, nil)
+    count_requests_again(ARGV[7], ARGV[8], now)
+  end
   record(exchange, now, ARGV[8], closing, ARGV[7], anchors)
   return {1, now}
 end

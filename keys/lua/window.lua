@@ -125,6 +125,12 @@ local function add(window, used, held, now)
   end
 end
 
+-- Count a request that the store forgot as if it came now, unless it is older than the window.
+local function count_again(window, opening, now)
+  local admitted = tonumber(string.match(opening, '"admitted_at_ms":(%d+)')) or now
+  if now - admitted < window.buckets * window.bucket_ms then add(window, 1, 0, now) end
+end
+
 -- Take back what was charged at an earlier instant, if it still counts.
 local function take_back(window, amount, charged_ms)
   if charged_ms <= tonumber(redis.call('HGET', window.key, 'r') or '0') then return end
@@ -181,6 +187,15 @@ local function charge(scopes, holds, tokens, nanousd, now, before)
     end
   end
   return table.concat(anchors, ',')
+end
+
+local function count_requests_again(scopes, opening, now)
+  for scope in string.gmatch(scopes, '%S+') do
+    for _, shape in ipairs(shapes_of(scope)) do
+      local window = shape[2] == 'req' and open(shape, now)
+      if window then count_again(window, opening, now) end
+    end
+  end
 end
 
 local function leave(scopes)

@@ -185,9 +185,10 @@ class LimiterMachine(RuleBasedStateMachine):
         self.oracle.settle(lease, tokens, nanousd, b"settled", self.now_ms, again=again)
 
     def _settlement(self, lease, tokens=0, nanousd=0) -> Settlement:
-        opening = lease.exchange_id.encode()
         scopes = lease.policy.scopes
-        return Settlement(0, lease.exchange_id, scopes, opening, tokens, nanousd, b"settled")
+        return Settlement(
+            0, lease.exchange_id, scopes, an_opening(lease), tokens, nanousd, b"settled"
+        )
 
     @precondition(lambda self: self._open() or self.oracle.settled)
     @rule(data=st.data())
@@ -216,7 +217,7 @@ class LimiterMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def restore(self, data):
         lease = data.draw(st.sampled_from(self._open()))
-        opening = lease.exchange_id.encode()
+        opening = an_opening(lease)
         self.run(self.limiter.restore(lease.policy, lease.exchange_id, lease.wanted, opening))
         self.oracle.restore(lease, self.now_ms)
 
@@ -324,6 +325,10 @@ class LimiterMachine(RuleBasedStateMachine):
         for _passes in range(3):
             self.now_ms += 100 * DAY_S * 1000
             self.run(self.sweeping(keys=["{s00}:leases"], args=[self.now_ms, 1000]))
+
+
+def an_opening(lease: Lease) -> bytes:
+    return b'{"admitted_at_ms":%d}' % lease.admitted_at_ms
 
 
 def seen(verdict: Admitted | Denied) -> Expected:
