@@ -6,6 +6,7 @@ that losing Valkey loses no budget state that had been drained.
 """
 
 import contextlib
+import enum
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,14 @@ class Progress:
     closing: bytes
 
 
+class Standing(enum.Enum):
+    """How far an event has come on its way to the ledger."""
+
+    DRAINED = 1
+    WAITING = 0
+    GONE = -1  # From the stream: trimmed when it had been drained, or lost.
+
+
 def source(name: str) -> str:
     """Return the Lua source of one script, with what all of them begin with."""
     return (LUA / "window.lua").read_text() + (LUA / f"{name}.lua").read_text()
@@ -129,7 +138,7 @@ class Limiter:
         self._now_ms = now_ms
         self._failures = 0
         self._resting_until = 0.0
-        names = ("admit", "settle", "renew", "load")
+        names = ("admit", "settle", "renew", "load", "standing")
         self._scripts = {name: valkey.register_script(source(name)) for name in names}
 
     async def admit(
@@ -171,16 +180,18 @@ class Limiter:
         assert isinstance(verdict, Admitted)
         return verdict
 
-    async def settle(self, settlement: Settlement, *, again: bool) -> None:
-        """Charge the exchange, free its lease and append its ledger event.
+    async def settle(self, settlement: Settlement, *, again: bool) -> bytes:
+        """Charge the exchange, free its lease, append its ledger event and return the event's id.
 
         `again` says that an earlier try may have gone through unseen. Raises `LimiterUnavailable`;
         the caller tries again until it passes.
         """
-        mode = "again" if again else "settle"
-        done = await self._settle(settlement, mode)
-        if not done:
-            await self._settle(settlement, "lost")
+        event_id = await self._settle(settlement, "again" if again else "settle")
+        return event_id or await self.settle_lost(settlement)
+
+    async def settle_lost(self, settlement: Settlement) -> bytes:
+        """Charge and record an exchange that the store has forgotten; return the event's id."""
+        return await self._settle(settlement, "lost")
 
     async def void(self, settlement: Settlement) -> None:
         """Free an exchange that may or may not have been admitted; harmless if it was not."""
@@ -194,9 +205,14 @@ class Limiter:
         missing = await self._run("renew", shard, arguments)
         return [exchange_id.decode() for exchange_id in missing]
 
-    async def _settle(self, settlement: Settlement, mode: str) -> bool:
+    async def standings(self, shard: int, event_ids: Sequence[bytes]) -> list[Standing]:
+        """Return how far each event of one shard has come."""
+        answers = await self._run("standing", shard, [self._now_ms(), *event_ids])
+        return [Standing(answer) for answer in answers]
+
+    async def _settle(self, settlement: Settlement, mode: str) -> bytes:
         whole = mode in ("lost", "again")
-        code, _now = await self._run(
+        _code, _now, event_id = await self._run(
             "settle",
             settlement.shard,
             [
@@ -210,7 +226,7 @@ class Limiter:
                 settlement.opening if whole else b"",
             ],
         )
-        return bool(code == 1)
+        return bytes(event_id)  # Empty when the exchange is not known.
 
     async def _decide(
         self,

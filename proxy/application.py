@@ -27,6 +27,7 @@ from proxy.gateway import Bounds, Gateway
 from proxy.policies import Policies
 from proxy.relay import Patience
 from proxy.settler import Settler
+from proxy.unwritten import LedgerRows, Unwritten
 from proxy.upstream import Upstream, UpstreamClient
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class Application:
         if self._running:
             self._running = False
             await self._settler.stop(STOP_SECONDS_MAX)
+            self._unwritten.stop()
             await self._policies.stop()
             await self._client.close()
             await self._valkey.aclose()
@@ -109,7 +111,10 @@ class Application:
             LedgerHistory(self._database),
             lease_ttl_ms=settings.LEASE_TTL_S * 1000,
         )
-        self._settler = Settler(limiter, renew_s=settings.LEASE_RENEW_S)
+        self._unwritten = Unwritten(limiter, LedgerRows(self._database))
+        self._settler = Settler(
+            limiter, renew_s=settings.LEASE_RENEW_S, settled=self._unwritten.remember
+        )
         self._client = UpstreamClient(
             connections_max=settings.UPSTREAM_CONNECTIONS_MAX,
             connect_seconds_max=settings.UPSTREAM_CONNECT_SECONDS_MAX,
@@ -134,6 +139,7 @@ class Application:
             "/api/hello": (("HEAD", "GET"), self._endpoints.hello),
         }
         self._settler.start()
+        self._unwritten.start()
         self._policies.start()
 
     def _handler(self, call: Call) -> Handler:

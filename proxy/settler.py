@@ -22,11 +22,18 @@ RENEWED_AT_ONCE = 250
 
 
 class Settler:
-    """Holds exchanges from admission to confirmed settlement."""
+    """Holds exchanges from admission to confirmed settlement, of which it tells `settled`."""
 
-    def __init__(self, limiter: Limiter, *, renew_s: float) -> None:
+    def __init__(
+        self,
+        limiter: Limiter,
+        *,
+        renew_s: float,
+        settled: Callable[[Settlement, bytes], None] = lambda _settlement, _event_id: None,
+    ) -> None:
         self._limiter = limiter
         self._renew_s = renew_s
+        self._settled = settled
         self._held: dict[str, Exchange] = {}
         self._ending: set[str] = set()
         self._settling: set[asyncio.Task[None]] = set()
@@ -64,12 +71,13 @@ class Settler:
         """Begin to free an exchange that may or may not have been admitted."""
         return self._see_through(settlement, self._void)
 
-    async def _void(self, settlement: Settlement, *, again: bool) -> None:
+    async def _void(self, settlement: Settlement, *, again: bool) -> bytes:
         del again  # A void does nothing the second time.
         await self._limiter.void(settlement)
+        return b""  # Nothing was charged, so nothing can be lost.
 
     def _see_through(
-        self, settlement: Settlement, attempt: Callable[..., Awaitable[None]]
+        self, settlement: Settlement, attempt: Callable[..., Awaitable[bytes]]
     ) -> asyncio.Task[None]:
         self._ending.add(settlement.exchange_id)
         task = asyncio.create_task(self._until_done(settlement, attempt))
@@ -78,12 +86,12 @@ class Settler:
         return task
 
     async def _until_done(
-        self, settlement: Settlement, attempt: Callable[..., Awaitable[None]]
+        self, settlement: Settlement, attempt: Callable[..., Awaitable[bytes]]
     ) -> None:
         wait_s, again = RETRY_FIRST_S, False
         while True:
             try:
-                await attempt(settlement, again=again)
+                event_id = await attempt(settlement, again=again)
                 break
             except LimiterUnavailable as error:
                 logger.warning(
@@ -92,6 +100,8 @@ class Settler:
             again = True
             await asyncio.sleep(wait_s)
             wait_s = min(RETRY_MOST_S, 2 * wait_s)
+        if event_id:
+            self._settled(settlement, event_id)
         self._held.pop(settlement.exchange_id, None)
         self._ending.discard(settlement.exchange_id)
 

@@ -12,7 +12,7 @@
 --       event is appended once more (the ledger takes it once) and nothing is charged.
 -- void: the caller never learnt whether it was admitted, and relayed nothing: free it and record
 --       it, charged what is given (that is, nothing); nothing at all when it is not known.
--- Returns {1, charged_at_ms}, or {-1, now_ms}.
+-- Returns {1, charged_at_ms, id of the event}, or {-1, now_ms, ''}.
 
 local now, exchange, mode = clock(ARGV[1]), ARGV[2], ARGV[3]
 local tokens, nanousd, closing = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
@@ -21,14 +21,13 @@ local x = redis.call('HMGET', key, 'k', 'h', 'o', 'at', 'ct', 'cn')
 local scopes, opening = x[1], x[3]
 
 if not scopes then
-  if mode == 'settle' or mode == 'void' then return {-1, now} end
+  if mode == 'settle' or mode == 'void' then return {-1, now, ''} end
   local anchors = ''
   if mode == 'lost' then
     anchors = charge(ARGV[7], {}, tokens, nanousd, now, nil)
     count_requests_again(ARGV[7], ARGV[8], now)
   end
-  record(exchange, now, ARGV[8], closing, ARGV[7], anchors)
-  return {1, now}
+  return {1, now, record(exchange, now, ARGV[8], closing, ARGV[7], anchors)}
 end
 
 local before, holds = nil, {}
@@ -41,6 +40,5 @@ else
   leave(scopes)
 end
 local anchors = charge(scopes, holds, tokens, nanousd, now, before)
-record(exchange, now, opening, closing, scopes, anchors)
 redis.call('DEL', key)
-return {1, now}
+return {1, now, record(exchange, now, opening, closing, scopes, anchors)}

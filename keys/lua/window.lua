@@ -207,7 +207,7 @@ local function leave(scopes)
 end
 
 local function record(exchange, now, opening, closing, scopes, anchors)
-  redis.call('XADD', tag .. 'events', '*', 'x', exchange, 't', whole(now),
+  return redis.call('XADD', tag .. 'events', '*', 'x', exchange, 't', whole(now),
     'o', opening, 'c', closing, 'k', scopes, 'w', anchors)
 end
 
