@@ -62,9 +62,12 @@ class History(Protocol):
 class Backlog:
     """Events of one key or team that the ledger may or may not have yet, oldest first.
 
-    `now_ms` is an instant after the last of them.
+    `now_ms` is an instant after the last of them. `emptied` says that nothing was ever drained as
+    far as the store knows: it is new, or it lost everything, perhaps under a drain's hands.
     """
 
+    shard: int
+    emptied: bool
     now_ms: int
     events: Sequence[dict[bytes, bytes]]
 
@@ -288,7 +291,8 @@ class Limiter:
         events: list[dict[bytes, bytes]] = []
         try:
             # Before the events: the drain moves forward, and events stay EVENTS_KEEP_S after it.
-            last = await self._valkey.get(f"{tag}:drained") or b"0-0"
+            drained = await self._valkey.get(f"{tag}:drained")
+            last = drained or b"0-0"
             while page := await self._valkey.xrange(
                 f"{tag}:events", min=b"(" + last, count=EVENTS_PAGE
             ):
@@ -298,7 +302,7 @@ class Limiter:
         except (RedisError, OSError, TimeoutError) as error:
             raise LimiterUnavailable(str(error)) from error
         now_ms = self._now_ms() or seconds * 1000 + microseconds // 1000
-        return last, Backlog(now_ms, events)
+        return last, Backlog(shard, drained is None, now_ms, events)
 
     async def _run(
         self,

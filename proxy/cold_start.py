@@ -3,7 +3,7 @@
 from keys.core.limits import Limit, Unit, buckets
 from keys.limiter import Backlog, LimiterUnavailable, Past
 from proxy.database import Database, DatabaseUnavailable
-from usage import history
+from usage import history, ledger
 from usage.pending import Rows, pending_rows
 
 # Rows may lie ahead of Valkey's clock: a gateway's is fast, or Valkey's went back with a failover.
@@ -28,6 +28,9 @@ class LedgerHistory:
 
 
 def _past(limit: Limit, backlog: Backlog) -> Past:
+    if backlog.emptied:
+        # What it took from the store is not among the events any more, and not in the ledger yet.
+        ledger.wait_for_drain(backlog.shard)
     # A drain meanwhile makes no difference: pending rows are left out of the sums by their ids.
     pending = pending_rows(backlog.events)
     since_ms = max(_first_ms(limit, backlog.now_ms), limit.reset_at_ms)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from keys.limiter import Limiter, LimiterUnavailable, Settlement, Standing
 from proxy.database import Database, DatabaseUnavailable
-from usage import history
+from usage import ledger
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ UNWRITTEN_MAX = 10_000
 # A millisecond of Valkey's time.
 ASKED_AT_ONCE = 250
 
-# Returns which of the exchanges the ledger has. Raises `LimiterUnavailable`.
-Recorded = Callable[[Sequence[str]], Awaitable[Collection[str]]]
+# Returns which exchanges of a shard the ledger has. Raises `LimiterUnavailable`.
+Recorded = Callable[[int, Sequence[str]], Awaitable[Collection[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class LedgerRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def __call__(self, exchange_ids: Sequence[str]) -> Collection[str]:
-        """Return which of the exchanges the ledger has as settled."""
+    async def __call__(self, shard: int, exchange_ids: Sequence[str]) -> Collection[str]:
+        """Return which of the shard's exchanges the ledger has as settled."""
         try:
-            return await self._database.call(history.settled_among, exchange_ids)
+            return await self._database.call(ledger.settled_among, shard, exchange_ids)
         except DatabaseUnavailable as error:
             raise LimiterUnavailable(f"the ledger cannot be read: {error}") from error
 
@@ -101,11 +101,11 @@ class Unwritten:
             elif standing is Standing.GONE:
                 gone.append(kept.settlement)
         if gone:
-            await self._settle_lost(gone)
+            await self._settle_lost(shard, gone)
 
-    async def _settle_lost(self, gone: Sequence[Settlement]) -> None:
+    async def _settle_lost(self, shard: int, gone: Sequence[Settlement]) -> None:
         # Trimmed long after it was drained, or lost.
-        recorded = await self._recorded([settlement.exchange_id for settlement in gone])
+        recorded = await self._recorded(shard, [settlement.exchange_id for settlement in gone])
         lost = [settlement for settlement in gone if settlement.exchange_id not in recorded]
         for exchange_id in recorded:
             self._kept.pop(exchange_id, None)

@@ -10,8 +10,6 @@ from typing import Any
 from django.db import connection
 
 from keys.core.limits import Limit, Unit
-from usage.core.event import ExchangeStatus
-from usage.models import LedgerEntry
 
 _AMOUNTS = {Unit.TOKENS: "charged_tokens", Unit.NANOUSD: "cost_nanousd"}
 
@@ -147,12 +145,6 @@ def anchor_ms(*, apikey_id: int | None, team_id: int | None, window_name: str) -
         cursor.execute(_ANCHOR.format(holder=holder), parameters)
         found = cursor.fetchone()
     return found[0] if found else None
-
-
-def settled_among(exchange_ids: Sequence[str]) -> set[str]:
-    """Return those of the exchanges that the ledger has; an abandoned one it does not have yet."""
-    rows = LedgerEntry.objects.filter(pk__in=exchange_ids).exclude(status=ExchangeStatus.ABANDONED)
-    return {exchange_id.hex for exchange_id in rows.values_list("pk", flat=True)}
 
 
 def holder_of(scope: str) -> dict[str, int | None]:

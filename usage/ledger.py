@@ -32,8 +32,8 @@ from redis import Redis
 
 from keys import valkey
 from keys.limiter import shard_tag
-from usage.core.event import join, parse_anchors
-from usage.models import DeadLetter
+from usage.core.event import ExchangeStatus, join, parse_anchors
+from usage.models import DeadLetter, LedgerEntry
 from usage.statements import RECORD
 
 # "ledg" in ASCII: the first half of the advisory lock's key, the second is the shard.
@@ -97,6 +97,25 @@ def row(fields: dict[bytes, bytes]) -> dict[str, Any]:
     except KeyError as error:
         raise ValueError(f"the event has no field {error}") from error
     return joined | {"anchors": anchors}
+
+
+def wait_for_drain(shard: int) -> None:
+    """Return when every drain of the shard that has begun is in the ledger, or has failed.
+
+    For whoever finds the store empty: what a drain had read by then is in its hands alone.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK_CLASS, shard])
+
+
+def settled_among(shard: int, exchange_ids: Sequence[str]) -> set[str]:
+    """Return those of the shard's exchanges that are in the ledger, drains under way included.
+
+    One that is there as abandoned is not settled.
+    """
+    wait_for_drain(shard)
+    rows = LedgerEntry.objects.filter(pk__in=exchange_ids).exclude(status=ExchangeStatus.ABANDONED)
+    return {exchange_id.hex for exchange_id in rows.values_list("pk", flat=True)}
 
 
 def _drain_batch(client: Redis, shard: int) -> int:
