@@ -12,6 +12,9 @@ from keys.core.limits import Admitted, Denied, Reading, Unit
 Headers = list[tuple[bytes, bytes]]
 
 DEFAULT_VERSION = b"2023-06-01"
+# The same few names come with every exchange, so what becomes of them is remembered; of longer
+# ones it is not, since a client could fill our memory with them.
+USUAL_NAME_BYTES = 64
 
 _HOP_BY_HOP = {
     b"connection",
@@ -80,16 +83,25 @@ def downstream_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [(name.lower(), value) for name, value in headers if _comes_down(name)]
 
 
-# The same few names come with every exchange.
-@lru_cache(maxsize=1000)
 def _goes_up(name: bytes) -> bool:
+    return _usual_goes_up(name) if len(name) <= USUAL_NAME_BYTES else _may_go_up(name)
+
+
+def _comes_down(name: bytes) -> bool:
+    return _usual_comes_down(name) if len(name) <= USUAL_NAME_BYTES else _may_come_down(name)
+
+
+def _may_go_up(name: bytes) -> bool:
     return name not in _NEVER_UPSTREAM and not name.startswith(_NEVER_UPSTREAM_PREFIXES)
 
 
-@lru_cache(maxsize=1000)
-def _comes_down(name: bytes) -> bool:
+def _may_come_down(name: bytes) -> bool:
     name = name.lower()
     return name not in _NEVER_DOWNSTREAM and not name.startswith(_NEVER_DOWNSTREAM_PREFIXES)
+
+
+_usual_goes_up = lru_cache(maxsize=1000)(_may_go_up)
+_usual_comes_down = lru_cache(maxsize=1000)(_may_come_down)
 
 
 def limit_headers(verdict: Admitted | Denied | None) -> Headers:
