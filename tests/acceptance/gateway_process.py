@@ -48,8 +48,7 @@ class GatewayProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
-        self._log.close()
+        self.close()
 
     @property
     def url(self) -> str:
@@ -73,9 +72,15 @@ class GatewayProcess:
         deadline = time.monotonic() + START_S
         while not self._serves():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError(f"the gateway did not start:\n{self.log()}")
+                log = self.log()
+                self.close()
+                raise RuntimeError(f"the gateway did not start:\n{log}")
             time.sleep(0.02)
+
+    def close(self) -> None:
+        """Stop it for good and drop its log."""
+        self.stop()
+        self._log.close()
 
     def stop(self) -> None:
         """Stop it, and kill it if it does not."""
