@@ -30,6 +30,7 @@ from keys.core.limits import (
     encode_question,
     shape,
 )
+from keys.link import Link, LinkDown, ReplyLost
 
 LUA = Path(__file__).parent / "lua"
 # A load is repeated when an exchange of the scope is settled while the ledger is read, which takes
@@ -124,7 +125,8 @@ def shard_tag(shard: int) -> str:
 class Limiter:
     """Admits and settles exchanges against the limits of their policies.
 
-    `now_ms` is a clock for tests; without one the scripts take Valkey's.
+    `seconds_max` bounds every wait for the store. `now_ms` is a clock for tests; without one the
+    scripts take Valkey's.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Limiter:
         history: History,
         *,
         lease_ttl_ms: int,
+        seconds_max: float = 1.0,
         now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._valkey = valkey
@@ -142,7 +145,7 @@ class Limiter:
         self._failures = 0
         self._resting_until = 0.0
         names = ("admit", "settle", "renew", "load", "standing")
-        self._scripts = {name: valkey.register_script(source(name)) for name in names}
+        self._link = Link(valkey, {name: source(name) for name in names}, seconds_max=seconds_max)
 
     async def admit(
         self, policy: KeyPolicy, exchange_id: str, wanted: Wanted, opening: bytes
@@ -212,6 +215,16 @@ class Limiter:
         """Return how far each event of one shard has come."""
         answers = await self._run("standing", shard, [self._now_ms(), *event_ids])
         return [Standing(answer) for answer in answers]
+
+    async def close(self) -> None:
+        """Close the connection to the store."""
+        await self._link.close()
+
+    async def __aenter__(self) -> "Limiter":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
 
     async def _settle(self, settlement: Settlement, mode: str) -> bytes:
         whole = mode in ("lost", "again")
@@ -311,14 +324,14 @@ class Limiter:
         arguments: list[Any],
         lost: type[LimiterUnavailable] = LimiterUnavailable,
     ) -> Any:
-        script = self._scripts[name]
         try:
-            reply = await script(keys=[f"{shard_tag(shard)}:leases"], args=arguments)
-        except (RedisError, OSError, TimeoutError) as error:
+            reply = await self._link.call(name, f"{shard_tag(shard)}:leases", arguments)
+        except (LinkDown, ReplyLost, RedisError) as error:
             self._failures += 1
             if self._failures >= FAILURES_MAX:
                 self._resting_until = time.monotonic() + REST_S
-            raise lost(f"{name}: {error}") from error
+            kind = LimiterUnavailable if isinstance(error, LinkDown) else lost
+            raise kind(f"{name}: {error}") from error
         self._failures = 0
         return reply
 

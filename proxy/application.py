@@ -93,6 +93,7 @@ class Application:
             self._unwritten.stop()
             await self._policies.stop()
             await self._client.close()
+            await self._limiter.close()
             await self._valkey.aclose()
             self._database.close()
 
@@ -106,14 +107,15 @@ class Application:
             age_s_max=settings.POLICY_AGE_S_MAX,
             lookups_per_s_max=settings.LOOKUPS_PER_S_MAX,
         )
-        limiter = Limiter(
+        self._limiter = Limiter(
             self._valkey,
             LedgerHistory(self._database),
             lease_ttl_ms=settings.LEASE_TTL_S * 1000,
+            seconds_max=settings.VALKEY_SECONDS_MAX,
         )
-        self._unwritten = Unwritten(limiter, LedgerRows(self._database))
+        self._unwritten = Unwritten(self._limiter, LedgerRows(self._database))
         self._settler = Settler(
-            limiter, renew_s=settings.LEASE_RENEW_S, settled=self._unwritten.remember
+            self._limiter, renew_s=settings.LEASE_RENEW_S, settled=self._unwritten.remember
         )
         self._client = UpstreamClient(
             connections_max=settings.UPSTREAM_CONNECTIONS_MAX,
@@ -122,7 +124,7 @@ class Application:
         )
         self._gateway = Gateway(
             policies=self._policies,
-            limiter=limiter,
+            limiter=self._limiter,
             settler=self._settler,
             client=self._client,
             upstream=_upstream(),

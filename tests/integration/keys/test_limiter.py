@@ -70,9 +70,11 @@ def ledger():
 
 @pytest.fixture
 async def limiter(valkey, valkey_url, clock, ledger):
-    async with Redis.from_url(valkey_url) as client:
-        async with Limiter(client, ledger, lease_ttl_ms=TTL_MS, now_ms=clock) as limiter:
-            yield limiter
+    async with (
+        Redis.from_url(valkey_url) as client,
+        Limiter(client, ledger, lease_ttl_ms=TTL_MS, now_ms=clock) as limiter,
+    ):
+        yield limiter
 
 
 @pytest.fixture
@@ -80,9 +82,12 @@ async def link(valkey, valkey_url, clock, ledger):
     """A link that can lose replies, and the limiter behind it."""
     # Not in pytest's own folder: a socket's path has room for 107 characters.
     with TemporaryDirectory(prefix="claudcode-link-") as folder:
-        async with lossy_link(valkey_url, Path(folder)) as (link, url), _sends_once(url) as client:
-            async with Limiter(client, ledger, lease_ttl_ms=TTL_MS, now_ms=clock) as limiter:
-                yield link, limiter
+        async with (
+            lossy_link(valkey_url, Path(folder)) as (link, url),
+            _sends_once(url) as client,
+            Limiter(client, ledger, lease_ttl_ms=TTL_MS, now_ms=clock) as limiter,
+        ):
+            yield link, limiter
 
 
 def _sends_once(url):
@@ -292,9 +297,11 @@ async def test_a_lease_is_restored_without_a_ledger_too(valkey, valkey_url, cloc
     async def no_ledger(limit, backlog):
         raise LimiterUnavailable("no Postgres")
 
-    async with Redis.from_url(valkey_url) as client:
-        async with Limiter(client, no_ledger, lease_ttl_ms=TTL_MS, now_ms=clock) as limiter:
-            await limiter.restore(POLICY, EXCHANGE, WANTED, b"{}")
+    async with (
+        Redis.from_url(valkey_url) as client,
+        Limiter(client, no_ledger, lease_ttl_ms=TTL_MS, now_ms=clock) as limiter,
+    ):
+        await limiter.restore(POLICY, EXCHANGE, WANTED, b"{}")
     assert valkey.zscore("{s00}:leases", EXCHANGE) == NOON_MS + TTL_MS
 
 

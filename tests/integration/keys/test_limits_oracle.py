@@ -318,6 +318,7 @@ class LimiterMachine(RuleBasedStateMachine):
     def teardown(self):
         self._compare_events()
         self._let_everything_go_idle()
+        self.run(self.limiter.close())
         assert self.run(self.valkey.keys()) in ([], [b"{s00}:events"])
 
     def _let_everything_go_idle(self):

@@ -28,8 +28,11 @@ def run(valkey, valkey_url):
 
     def run(what, at_ms=NOON_MS):
         async def running():
-            async with Redis.from_url(valkey_url) as client:
-                limiter = Limiter(client, no_past, lease_ttl_ms=TTL_MS, now_ms=at_ms.__int__)
+            clock = at_ms.__int__
+            async with (
+                Redis.from_url(valkey_url) as client,
+                Limiter(client, no_past, lease_ttl_ms=TTL_MS, now_ms=clock) as limiter,
+            ):
                 await what(limiter)
 
         asyncio.run(running())

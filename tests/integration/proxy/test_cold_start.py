@@ -124,7 +124,9 @@ def database():
 def gateway(valkey, valkey_url, database):
     with asyncio.Runner() as runner:
         client = Redis.from_url(valkey_url)
-        yield Gateway(runner, valkey, client, LedgerHistory(database))
+        gateway = Gateway(runner, valkey, client, LedgerHistory(database))
+        yield gateway
+        runner.run(gateway.limiter.close())
         runner.run(client.aclose())
 
 

@@ -64,8 +64,11 @@ class Exchange:
             return Past(())
 
         async def run():
-            async with redis.asyncio.Redis.from_url(self.url) as client:
-                await act(Limiter(client, nothing_before, lease_ttl_ms=lease_ttl_ms))
+            async with (
+                redis.asyncio.Redis.from_url(self.url) as client,
+                Limiter(client, nothing_before, lease_ttl_ms=lease_ttl_ms) as limiter,
+            ):
+                await act(limiter)
 
         asyncio.run(run())
 
