@@ -62,7 +62,9 @@ def _besiege(
         stuck += left_behind(store)
     stuck += in_flight_as_told(stage.urls, cast)
     differences, verified = _verify()
-    findings = reconcile(crowd.journal, stage.simulator.entries(), _rows(crowd.name), siege.incidents)
+    findings = reconcile(
+        crowd.journal, stage.simulator.entries(), _rows(crowd.name), siege.incidents
+    )
     findings.violations += stuck + differences
     _report(crowd.journal, siege.incidents, findings, quiet_s, verified)
     if findings.violations:

@@ -83,8 +83,10 @@ def _seen(request: Request) -> str:
         return "left"
     if request.whole:
         return "whole"
-    return f"broken off ({request.status or 'no answer'})" if request.status in (0, 200) else (
-        f"{request.status}"
+    return (
+        f"broken off ({request.status or 'no answer'})"
+        if request.status in (0, 200)
+        else (f"{request.status}")
     )
 
 
@@ -155,7 +157,8 @@ class _Judge:
         self._findings.exact += 1
         if row["upstream_request_id"] != entry["request_id"]:
             self.violation(f"{what}: upstream's id is {entry['request_id']}")
-        for told, usage in (("upstream", entry["usage"]), ("the client", request.usage)):
+        told_client = request.usage if request.whole else None
+        for told, usage in (("upstream", entry["usage"]), ("the client", told_client)):
             for name in COUNTS if usage else ():
                 if row[name] != usage[name]:
                     self.violation(f"{what}: {name} {row[name]}, {told} says {usage[name]}")

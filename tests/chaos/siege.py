@@ -42,7 +42,12 @@ class Siege:
     """Attacks one stage and notes what was done, and when."""
 
     def __init__(
-        self, stage: Stage, crowd: Crowd, pace: Pace, dice: random.Random, tell: Callable[[str], None]
+        self,
+        stage: Stage,
+        crowd: Crowd,
+        pace: Pace,
+        dice: random.Random,
+        tell: Callable[[str], None],
     ) -> None:
         self.incidents: list[Incident] = []
         self._stage, self._crowd, self._pace, self._dice = stage, crowd, pace, dice

@@ -133,7 +133,8 @@ def _stage(folder: Path, database: Engine, store: Engine, simulator: SimulatorPr
         urls=urls,
         worker=program("worker", f"celery -A claudcode -q worker {WORKER_WORDS}"),
         beat=program(
-            "beat", f"celery -A claudcode -q beat --schedule {folder}/celerybeat-schedule --pidfile="
+            "beat",
+            f"celery -A claudcode -q beat --schedule {folder}/celerybeat-schedule --pidfile=",
         ),
     )
 
