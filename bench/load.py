@@ -43,7 +43,7 @@ class Sampled:
     def fail(self, seen: bytes) -> None:
         """Count an exchange that failed, and keep the first for show."""
         self.failures += 1
-        self.example = self.example or seen[-EXAMPLE_BYTES:].decode("latin-1")
+        self.example = self.example or " ".join(seen[-EXAMPLE_BYTES:].decode("latin-1").split())
 
 
 @dataclass(frozen=True, slots=True)

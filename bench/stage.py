@@ -32,6 +32,8 @@ ENVIRONMENT = {
     "CLAUDCODE_UPSTREAM_CONNECTIONS_MAX": "8000",
     # The case that counts keys meets thousands of new ones in a few seconds.
     "CLAUDCODE_LOOKUPS_PER_S_MAX": "10000",
+    # What it costs to read a key again is measured apart, and stays out of everything else.
+    "CLAUDCODE_POLICY_AGE_S_MAX": "3600",
 }
 # They would lead to somebody's real stores and accounts.
 FORGOTTEN = ("DATABASE_URL", "VALKEY_URL", "ANTHROPIC_AUTH_TOKEN", "CLAUDCODE_SUPERVISED")

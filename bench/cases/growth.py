@@ -1,21 +1,26 @@
 """Whether an exchange costs more when there are more keys, or more buckets in use."""
 
+import asyncio
+
 from bench import load
 from bench.events import append, event
-from bench.measure import Measured, Run, measured, now_ms, wait_for
+from bench.measure import Measured, Run, measured, now_ms, under_load, wait_for
 from bench.population import WINDOWS_S, add_keys, secret
 from bench.requests import NextRequest, requests
 from bench.results import Column, Row, Section, errors_remark
 from bench.stage import EMPTY_KEY, FULL_KEY, KEYS_READY
 from keys import valkey
 from keys.core.limits import BUCKETS_MAX, bucket_s
+from keys.invalidation import EVERYTHING, publish
 from usage.ledger import drain
 
 CONNECTIONS = 32
 COLUMNS = (Column("CPU", "ms", 3), Column("CPU of Valkey", "ms", 3), Column("exchanges", "1/s", 0))
-FIRST_USE = (Column("CPU, first use", "ms", 3), Column("CPU of Valkey, first use", "ms", 3))
+READS = (Column("CPU, first use", "ms", 1), Column("CPU, read again", "ms", 1))
 # Every key is looked up once, four at a time, at some milliseconds each.
-FIRST_USE_SECONDS_MAX = 120.0
+READS_SECONDS_MAX = 120.0
+# An announcement reaches a gateway within milliseconds; this is for a busy machine.
+ANNOUNCED_S = 1.0
 
 
 def keys(run: Run) -> Section:
@@ -26,16 +31,16 @@ def keys(run: Run) -> Section:
         there = max(there, size + 1)
         used = min(size, run.scale.keys_used)
         chosen = [secret(1 + place * size // used).text for place in range(used)]
-        first, later = wait_for(_first_and_later(run, requests(chosen, 1000, "whole"), used))
-        values = (*_costs(later), later.sampled.per_second, *_costs(first))
-        rows.append(Row(f"{size:,} keys, {used:,} in use", values))
-        found += [first, later]
+        first, known, again = wait_for(_lives(run, requests(chosen, 1000, "whole"), used))
+        reads = (first.gateway_ms_each, again.gateway_ms_each)
+        rows.append(Row(f"{size:,} keys, {used:,} in use", (*_values(known), *reads)))
+        found += [first, known, again]
     title = "one exchange of 1 KB, not streamed, by number of keys (target: flat)"
     remark = (
-        "A first use reads the key and the past of its windows from Postgres; a key's policy is"
-        " read again after 60 s, which is in the figures.",
+        "A first use reads the key and the past of its windows from Postgres. The key is read"
+        " again after a change, and when CLAUDCODE_POLICY_AGE_S_MAX has passed.",
     )
-    return Section("keys", title, COLUMNS + FIRST_USE, tuple(rows), remark + _remarks(found))
+    return Section("keys", title, COLUMNS + READS, tuple(rows), remark + _remarks(found))
 
 
 def buckets(run: Run) -> Section:
@@ -44,23 +49,23 @@ def buckets(run: Run) -> Section:
     rows, found = [], []
     for label, number in (("1 busy bucket", EMPTY_KEY), ("300 busy buckets", FULL_KEY)):
         next_request = requests([secret(number).text], 1000, "whole")
-        first, later = wait_for(_first_and_later(run, next_request, 1))
-        rows.append(Row(label, (*_costs(later), later.sampled.per_second)))
-        found += [first, later]
+        known = wait_for(under_load(run, run.stage.gateway, next_request, CONNECTIONS))
+        rows.append(Row(label, _values(known)))
+        found.append(known)
     title = "one exchange of 1 KB, not streamed, by buckets in use in both budgets"
     return Section("buckets", title, COLUMNS, tuple(rows), _remarks(found))
 
 
-async def _first_and_later(
-    run: Run, next_request: NextRequest, used: int
-) -> tuple[Measured, Measured]:
-    gateway = run.stage.gateway
+async def _lives(run: Run, next_request: NextRequest, used: int) -> tuple[Measured, ...]:
+    """Measure each key's first use, then its ordinary uses, then the one after a change."""
+    gateway, once = run.stage.gateway, READS_SECONDS_MAX
     async with load.connected(gateway.port, CONNECTIONS) as lanes:
-        first = await measured(
-            run, gateway, lanes, next_request, FIRST_USE_SECONDS_MAX, exchanges_max=used
-        )
+        first = await measured(run, gateway, lanes, next_request, once, used)
         await lanes.run(next_request, run.scale.warm_s)
-        return first, await measured(run, gateway, lanes, next_request, run.scale.measure_s)
+        known = await measured(run, gateway, lanes, next_request, run.scale.measure_s)
+        publish(EVERYTHING)
+        await asyncio.sleep(ANNOUNCED_S)
+        return first, known, await measured(run, gateway, lanes, next_request, once, used)
 
 
 def _fill(apikey_id: int) -> None:
@@ -71,8 +76,8 @@ def _fill(apikey_id: int) -> None:
     drain()
 
 
-def _costs(found: Measured) -> tuple[float, float]:
-    return found.gateway_ms_each, found.valkey_ms_each
+def _values(found: Measured) -> tuple[float, ...]:
+    return found.gateway_ms_each, found.valkey_ms_each, found.sampled.per_second
 
 
 def _remarks(found: list[Measured]) -> tuple[str, ...]:
