@@ -10,6 +10,7 @@ import enum
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,6 +118,7 @@ def source(name: str) -> str:
     return (LUA / "window.lua").read_text() + (LUA / f"{name}.lua").read_text()
 
 
+@lru_cache(maxsize=1000)
 def shard_tag(shard: int) -> str:
     """Return the hash tag that all keys of a shard begin with."""
     return f"{{s{shard:02d}}}"

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from keys.core.access import Address, KeyPolicy, Network
@@ -205,6 +206,8 @@ def new_id() -> str:
     return f"{value:032x}"
 
 
+# The same clients and proxies come again and again; parsing an address takes 2 µs.
+@lru_cache(maxsize=10_000)
 def _address(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)
