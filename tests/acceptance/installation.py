@@ -36,13 +36,13 @@ class Installation:
         """Let this process' ORM and services work on these stores."""
         described = stores.database(self.database_url, connections_max=4)
         before = connection.settings_dict.copy()
-        _disconnect()
+        disconnect()
         connection.settings_dict.update(described)
         try:
             with override_settings(VALKEY_URL=self.valkey_url):
                 yield
         finally:
-            _disconnect()
+            disconnect()
             connection.settings_dict.update(before)
 
     def migrate(self) -> None:
@@ -85,6 +85,7 @@ def _drained(**wanted: Any) -> LedgerEntry:
     return entry
 
 
-def _disconnect() -> None:
+def disconnect() -> None:
+    """Drop this process' connections to Postgres; the next query makes new ones."""
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]

@@ -65,9 +65,8 @@ def test_a_row_has_the_counts_and_the_cost_of_upstreams_books(ask_and_look, ques
     assert row.cost_nanousd == searches * WEB_SEARCH + sum(
         usage[name] * rate for name, rate in RATES.items()
     )
-    assert row.charged_tokens == (
-        *(usage["input_tokens"] + usage["cache_creation_input_tokens"] + usage["output_tokens"],),
-    )[0] - (-usage["cache_read_input_tokens"] // 10)
+    full = usage["input_tokens"] + usage["cache_creation_input_tokens"] + usage["output_tokens"]
+    assert row.charged_tokens == full + -(-usage["cache_read_input_tokens"] // 10)
     assert (row.status, row.estimated, row.streamed) == ("completed", False, streamed)
 
 
