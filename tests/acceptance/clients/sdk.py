@@ -8,6 +8,7 @@ are the SDK's own names for what it raised.
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from types import TracebackType
 from typing import Any
 
 STOP_S = 10.0
+# An SDK obeys a Retry-After of hours; no wait that a test provokes is half as long as this.
+ANSWER_S = 60.0
 
 
 class SdkError(Exception):
@@ -91,12 +94,17 @@ class SdkProcess:
         process.stdout.close()
 
     def ask(self, line: dict[str, Any]) -> Any:
-        """Return the answer to one line. Raises `SdkError`."""
+        """Return the answer to one line. Raises `SdkError`; kills the program if it takes long."""
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(line) + "\n")
-        self._process.stdin.flush()
-        answered = self._read()
+        patience = threading.Timer(ANSWER_S, self._process.kill)
+        patience.start()
+        try:
+            self._process.stdin.write(json.dumps(line) + "\n")
+            self._process.stdin.flush()
+            answered = self._read()
+        finally:
+            patience.cancel()
         if "error" in answered:
             raise SdkError(answered["error"])
         return answered["answer"]
@@ -105,7 +113,7 @@ class SdkProcess:
         assert self._process is not None
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"{self._command} ended; what it said is above"
+        assert line, f"{self._command} ended, or was killed after {ANSWER_S:g} s"
         answered: dict[str, Any] = json.loads(line)
         return answered
 
