@@ -5,6 +5,7 @@ A line in: `{"action", "request", "client", "headers", "beta", "asynchronous"}`.
 are the SDK's own names for what it raised.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -85,7 +86,8 @@ class SdkProcess:
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # It was killed with a line unread.
+            process.stdin.close()
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
