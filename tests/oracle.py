@@ -179,14 +179,16 @@ class Window:
             return None
         if self.fits(self.used(now_ms), 0, asked):
             return now_ms + WAIT_MS
-        boundaries = sorted(self._boundaries(now_ms))
+        boundaries = sorted(self.boundaries(now_ms))
         found = next(at for at in boundaries if self.fits(self.used(at), 0, asked))
         assert not self.fits(self.used(found - 1), 0, asked)
         return found
 
-    def _boundaries(self, now_ms: int) -> Iterator[int]:
+    def boundaries(self, now_ms: int) -> Iterator[int]:
+        """Return every instant at which something leaves."""
         if self.limit.anchored:
-            yield self.start_ms + self.limit.window_s * 1000
+            if self.start_ms and not self.over(now_ms):
+                yield self.start_ms + self.limit.window_s * 1000
             return
         for use in self.live(now_ms):
             yield self.leaves_at(use)
@@ -217,6 +219,11 @@ class Oracle:
     def turn(self, now_ms: int) -> None:
         for window in self.windows.values():
             window.turn(now_ms)
+
+    def leavings(self, now_ms: int) -> list[int]:
+        """Return every instant at which a use leaves its window."""
+        windows = self.windows.values()
+        return sorted({at_ms for window in windows for at_ms in window.boundaries(now_ms)})
 
     def bound(self, window: Window) -> int:
         """The most that used + held may be, by what the documentation promises."""

@@ -359,7 +359,8 @@ CLIENTS = 64
 async def gateways(valkey, valkey_url, ledger):
     """Two limiters with connections of their own, as two gateway processes have."""
     async with (
-        Redis.from_url(valkey_url) as client,
+        # All clients may load a window at once.
+        Redis.from_url(valkey_url, max_connections=2 * CLIENTS) as client,
         Limiter(client, ledger, lease_ttl_ms=TTL_MS) as one,
         Limiter(client, ledger, lease_ttl_ms=TTL_MS) as other,
     ):

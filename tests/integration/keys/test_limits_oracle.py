@@ -238,6 +238,12 @@ class LimiterMachine(RuleBasedStateMachine):
     def wait(self, step_ms):
         self.now_ms += step_ms
 
+    @precondition(lambda self: self.oracle.leavings(self.now_ms))
+    @rule(data=st.data(), early_ms=st.sampled_from([0, 1]))
+    def wait_until_something_leaves(self, data, early_ms):
+        leavings = self.oracle.leavings(self.now_ms)
+        self.now_ms = data.draw(st.sampled_from(leavings)) - early_ms
+
     @rule(step_ms=some_steps())
     def set_the_clock_back(self, step_ms):
         self.now_ms -= step_ms
@@ -355,7 +361,7 @@ def test_the_limiter_agrees_with_the_oracle(valkey, valkey_url):
         run_state_machine_as_test(
             lambda: LimiterMachine(runner, client),
             settings=settings(
-                max_examples=2_000 if THOROUGH else 80,
+                max_examples=2_000 if THOROUGH else 60,
                 stateful_step_count=50 if THOROUGH else 30,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
