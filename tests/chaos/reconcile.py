@@ -199,7 +199,8 @@ class _Judge:
             self.violation(f"{what}: charged {row['charged_tokens']}, not {least} to {most:.0f}")
 
     def _gateway_error(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
-        if not self._during(request, {"gateway stopped"}):
+        voided = row["error_type"] == "store_unavailable" and not row["charged_tokens"]
+        if not voided and not self._during(request, {"gateway stopped"}):
             self.violation(f"{what} ({row['error_type']}): its gateway was not stopped")
         if entry is not None and entry["outcome"] in ("hung_up", "finished") and entry["events"]:
             self._estimate(what, entry, row)

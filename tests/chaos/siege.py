@@ -1,9 +1,10 @@
 """What is done to an installation under load: in rounds of random order, at random moments.
 
 A round is one of each attack. They follow each other, so that each failure is met on its own; what
-two at once may cost is said in docs/failures.md. Two pauses see to that: a flush waits until
-the leases of killed gateways have run out and the ledger is up to date, and after a flush the
-gateways get the time of one renewal to take their leases again.
+two at once may cost is said in docs/failures.md. Two pauses see to that. A flush waits until the
+leases of killed gateways have run out, the streams of frozen ones have ended and the ledger is up to
+date; and after a flush the gateways get the time to find out: one renewal for leases, and what
+proxy/unwritten.py takes for settlements.
 """
 
 import random
@@ -19,6 +20,10 @@ from tests.waiting import wait_until
 # The drain runs every second.
 UP_TO_DATE_S = 3.0
 UP_TO_DATE_WAIT_S = 60.0
+# Of the crowd's (tests/chaos/mix.py), first byte to last.
+LONGEST_STREAM_S = 18.0
+# LOOK_AFTER_S and LOOK_EVERY_S of proxy/unwritten.py, and a moment.
+UNWRITTEN_S = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Pace:
     run_s: float
 
 
-SHORT = Pace(6, 2, freeze_s=9, away_s=10, pause_s=(0.2, 1.5), run_s=45)
+SHORT = Pace(10, 2, freeze_s=13, away_s=10, pause_s=(0.2, 1.5), run_s=45)
 # The settings of production.
 FULL = Pace(60, 20, freeze_s=90, away_s=60, pause_s=(1, 15), run_s=900)
 
@@ -53,14 +58,14 @@ class Siege:
         self._stage, self._crowd, self._pace, self._dice = stage, crowd, pace, dice
         self._tell = tell
         self._began = time.monotonic()
-        self._leases_left_until = 0.0
+        self._flush_not_before = 0.0
 
     def run(self, names: Sequence[str], seconds: float) -> None:
         """Attack in rounds of `names` for `seconds`, and at least one round long."""
         self._began = time.monotonic()
         whole_rounds = 0
         while not whole_rounds or self._passed() < seconds:
-            for name in self._dice.sample(list(names), len(names)):
+            for name in self._order(names):
                 if whole_rounds and self._passed() > seconds:
                     return
                 time.sleep(self._dice.uniform(*self._pace.pause_s))
@@ -73,7 +78,7 @@ class Siege:
         number, gateway = self._a_gateway()
         began, open_then = time.time(), self._crowd.open_at(number)
         gateway.kill()
-        self._leases_left_until = time.monotonic() + self._pace.lease_ttl_s + 2
+        self._flush_not_before = time.monotonic() + self._pace.lease_ttl_s + 2
         gateway.start()
         self._note("gateway killed", began, f"{open_then} requests open", number)
 
@@ -93,6 +98,7 @@ class Siege:
         gateway.freeze()
         time.sleep(self._pace.freeze_s)
         gateway.thaw()
+        self._flush_not_before = time.monotonic() + LONGEST_STREAM_S
         self._note("gateway frozen", began, f"{open_then} requests open", number)
         time.sleep(self._pace.renew_s)
 
@@ -145,7 +151,7 @@ class Siege:
 
     def flush(self) -> None:
         """Empty Valkey, and remember what it alone had."""
-        time.sleep(max(0.0, self._leases_left_until - time.monotonic()))
+        time.sleep(max(0.0, self._flush_not_before - time.monotonic()))
         wait_until(self._up_to_date, UP_TO_DATE_WAIT_S, every_s=0.1)
         time.sleep(self._dice.uniform(0, 1))  # Anywhere between two drains.
         began = time.time()
@@ -153,7 +159,16 @@ class Siege:
             lost, leases = _flush(store)
         detail = f"{leases} leases and {len(lost)} events that were not in the ledger yet"
         self._note("valkey flushed", began, detail, lost=lost)
-        time.sleep(self._pace.renew_s + 1)
+        time.sleep(max(self._pace.renew_s, UNWRITTEN_S) + 1)
+
+    def _order(self, names: Sequence[str]) -> list[str]:
+        order = self._dice.sample(list(names), len(names))
+        if "flush" in order:
+            # Before what it would have to wait for.
+            order.remove("flush")
+            before = [order.index(name) for name in ("gateway", "freeze") if name in order]
+            order.insert(self._dice.randint(0, min(before, default=len(order))), "flush")
+        return order
 
     def _a_gateway(self):  # type: ignore[no-untyped-def]
         number = self._dice.randrange(len(self._stage.gateways))
