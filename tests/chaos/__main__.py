@@ -6,9 +6,11 @@ Exit code 1 on any violation. Linux, for it stops processes by signal and looks 
 import argparse
 import io
 import random
+import shutil
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.chaos.journal import Incident, Request
 from tests.chaos.reconcile import Findings, reconcile
@@ -27,11 +29,15 @@ def main() -> int:
     }
     seconds = options.seconds or pace.run_s
     tell(
-        f"chaos: seed {options.seed}, {seconds:g} s, {options.streams} streams through two gateways,"
+        f"chaos: seed {options.seed}, {seconds:g} s, {options.streams} streams through 2 gateways,"
         f" leases of {pace.lease_ttl_s} s renewed every {pace.renew_s} s"
     )
     with installation(**settings) as stage:
-        return _besiege(stage, pace, options.seed, options.streams, options.kill, seconds)
+        try:
+            return _besiege(stage, pace, options.seed, options.streams, options.kill, seconds)
+        finally:
+            if options.logs:
+                shutil.copytree(stage.state / "logs", options.logs, dirs_exist_ok=True)
 
 
 def tell(line: str) -> None:
@@ -121,10 +127,6 @@ def _logs(stage: Stage) -> None:
         tell(f"{program.name}: {len(lines)} errors logged")
         for line in lines[-3:]:
             tell(f"  {line[:2000]}")
-    if __import__("os").environ.get("DUMP"):
-        import shutil
-
-        shutil.copytree(stage.state / "logs", __import__("os").environ["DUMP"], dirs_exist_ok=True)
 
 
 def _options() -> argparse.Namespace:
@@ -139,6 +141,7 @@ def _options() -> argparse.Namespace:
         default=list(ATTACKS),
         help=f"which of {','.join(ATTACKS)}",
     )
+    parser.add_argument("--logs", type=Path, help="folder to copy every log to")
     options = parser.parse_args()
     unknown = set(options.kill) - set(ATTACKS)
     if unknown:

@@ -1,7 +1,7 @@
-"""Many clients at once, in a thread of their own: each asks, listens, notes what it saw, asks again.
+"""Many clients at once, in a thread of their own: each asks, listens and notes what it saw.
 
-Knows the gateways' addresses and nothing else of the installation. A client never repeats a request:
-each has a marker of its own, sent as its user agent.
+Knows the gateways' addresses and nothing else of the installation. A client never repeats a
+request: each has a marker of its own, sent as its user agent.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """Three books of the same exchanges, held against each other: clients', upstream's, the ledger.
 
-They meet in the marker, which each request carries as its user agent. Pure: values in, findings out.
+They meet in the marker, which each request carries as its user agent. Pure: values in, findings
+out.
 
     upstream served it          one ledger row, exactly
     the client saw a 200        one ledger row, exactly

@@ -1,10 +1,10 @@
 """What is done to an installation under load: in rounds of random order, at random moments.
 
-A round is one of each attack. They follow each other, so that each failure is met on its own; what
-two at once may cost is said in docs/failures.md. Two pauses see to that. A flush waits until the
-leases of killed gateways have run out, the streams of frozen ones have ended and the ledger is up to
-date; and after a flush the gateways get the time to find out: one renewal for leases, and what
-proxy/unwritten.py takes for settlements.
+A round is one of each attack. They follow each other, so that each failure is met on its own;
+what two at once may cost is said in docs/failures.md. Two pauses see to that. A flush waits until
+the leases of killed gateways have run out, the streams of frozen ones have ended and the ledger is
+up to date; and after a flush the gateways get the time to find out: one renewal for leases, and
+what proxy/unwritten.py takes for settlements.
 """
 
 import random
