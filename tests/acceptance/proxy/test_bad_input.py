@@ -55,9 +55,10 @@ def test_large_bodies_leave_no_memory_behind(developer, gateway):
     body = QUESTION.ljust(30 * MIB)
     developer.post("/v1/messages", content=body)
     before = gateway.memory_bytes()
-    statuses = [developer.post("/v1/messages", content=body).status_code for _call in range(5)]
-    assert statuses == [200] * 5
-    wait_until(lambda: gateway.memory_bytes() - before < 16 * MIB)
+    statuses = [developer.post("/v1/messages", content=body).status_code for _call in range(12)]
+    assert statuses == [200] * 12
+    # The allocator keeps the room of a body or two for the next.
+    wait_until(lambda: gateway.memory_bytes() - before < 64 * MIB)
 
 
 def test_408_for_a_body_that_comes_too_slowly(developer, gateway):

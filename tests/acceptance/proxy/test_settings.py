@@ -116,7 +116,7 @@ def test_the_ledger_has_the_address_that_was_told(a_developer):
 
 
 def test_what_is_read_from_a_cache_weighs_what_was_set(developer):
-    prefix = {"type": "text", "text": "word " * 5000, "cache_control": {"type": "ephemeral"}}
+    prefix = {"type": "text", "text": "weighed " * 5000, "cache_control": {"type": "ephemeral"}}
     question = a_question(system=[prefix])
     writing, reading = (developer.post("/v1/messages", json=question) for _twice in range(2))
     read = reading.json()["usage"]["cache_read_input_tokens"]
