@@ -35,7 +35,7 @@ if STATE is not None:
 else:
     url = urlsplit(os.environ["VALKEY_URL"])
     os.environ["VALKEY_URL"] = (
-        url._replace(query=f"db={TEST_DATABASE}").geturl()
+        f"unix://{url.path}?db={TEST_DATABASE}"  # geturl() would lose the slashes.
         if url.scheme == "unix"
         else url._replace(path=f"/{TEST_DATABASE}").geturl()
     )
