@@ -5,7 +5,8 @@ out.
 
     upstream served it          one ledger row, exactly
     the client saw a 200        one ledger row, exactly
-    the gateway refused it      none; or one that charges nothing, when it could not tell
+    the gateway refused it      none; or one that charges nothing, when it could not tell; and it
+                                refuses only while Valkey is away
     completed                   every count is upstream's
     hung up, broken off         input is upstream's or the estimate; output within the bound
     abandoned                   only where a gateway was killed or frozen; between the estimate
@@ -28,6 +29,8 @@ ESTIMATE_SLACK_TOKENS = 40
 AFTERMATH_S = 5.0
 OURS_ALONE = frozenset({429, 503})
 LOSING_GATEWAY = frozenset({"gateway killed", "gateway frozen"})
+# While these are on, limits cannot be checked. Postgres is not among them.
+WITHOUT_LIMITS = frozenset({"valkey killed", "gateway frozen"})
 
 COUNTS = (
     "input_tokens",
@@ -82,6 +85,8 @@ def _by_marker(items: Iterable[Row], marker_of: Any) -> dict[str, list[Row]]:
 def _seen(request: Request) -> str:
     if request.left:
         return "left"
+    if request.trouble == "refused":
+        return "found nobody listening"
     if request.whole:
         return "whole"
     return (
@@ -109,6 +114,10 @@ class _Judge:
             self.violation(f"{what}: {len(booked)} ledger rows")
         if request.status == 500:
             self.violation(f"{what}: a fault of the gateway: {request.trouble}")
+        if request.status == 503 and not self._during(request, WITHOUT_LIMITS):
+            self.violation(f"{what}: Valkey was there: {request.trouble}")
+        if request.status == 429:
+            self.violation(f"{what}: no limit is that low: {request.trouble}")
         if not booked:
             self._missing(what, request, served)
         else:
@@ -137,7 +146,7 @@ class _Judge:
         elif row["status"] == "hung_up":
             self._hung_up(what, request, entry, row)
         elif row["status"] == "upstream_error":
-            self._upstream_error(what, entry, row)
+            self._upstream_error(what, request, entry, row)
         else:
             self._gateway_error(what, request, entry, row)
         if request.whole and row["status"] not in ("completed", "abandoned"):
@@ -178,9 +187,11 @@ class _Judge:
             self.violation(f"{what}: charged nothing")
         self._estimate(what, entry, row)
 
-    def _upstream_error(self, what: str, entry: Row | None, row: Row) -> None:
+    def _upstream_error(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
         if entry is None:
-            self.violation(f"{what}: upstream never saw it")
+            # A gateway that wakes up finds that its time to connect is over.
+            if row["charged_tokens"] or not self._lost_its_gateway(request):
+                self.violation(f"{what}: upstream never saw it")
         elif entry["outcome"] == "refused":
             if row["charged_tokens"] or row["cost_nanousd"]:
                 self.violation(f"{what}: charged {row['charged_tokens']} for a refusal")
@@ -225,7 +236,7 @@ class _Judge:
     def _during(self, request: Request, names: Iterable[str]) -> bool:
         return any(
             incident.name in names
-            and incident.gateway == request.gateway
+            and incident.gateway in (request.gateway, None)
             and incident.began <= request.ended_at + AFTERMATH_S
             and incident.ended >= request.sent_at - 1
             for incident in self._incidents
