@@ -3,6 +3,7 @@
 The data plane is a plain ASGI callable: no Django request, middleware or session on its way.
 """
 
+import gc
 import warnings
 from typing import Any
 
@@ -37,7 +38,7 @@ async def root(scope: Any, receive: Any, send: Any) -> None:
 # Typed for Django's views; here it matches paths for ASGI applications.
 route: Any = re_path
 
-application = ProtocolTypeRouter(
+router = ProtocolTypeRouter(
     {
         "http": URLRouter(
             [
@@ -52,3 +53,18 @@ application = ProtocolTypeRouter(
         "lifespan": data_plane.lifespan,
     }
 )
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Hand the data plane's requests over at once; the router costs them 10 µs."""
+    if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+        await data_plane(scope, receive, send)
+    else:
+        await router(scope, receive, send)
+
+
+# Django's classes never die, but each full collection would walk all of them: a tenth of the CPU
+# time of an exchange. What a request makes is freed by reference counts, nearly all of it.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)

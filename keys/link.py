@@ -134,10 +134,17 @@ class Link:
             waiting.set_exception(error)
 
     async def _watch(self) -> None:
+        suspect: _Waiting | None = None
         while True:
             await asyncio.sleep(WATCH_S)
-            if self._waiting and time.monotonic() - self._waiting[0].since > self._seconds_max:
+            oldest = self._waiting[0] if self._waiting else None
+            late = oldest and time.monotonic() - oldest.since > self._seconds_max
+            # Late twice: a busy process may have had no time to read a reply that is there, and
+            # between two looks the reader had its turn.
+            if late and oldest is suspect:
                 await self._break(f"no reply in {self._seconds_max:g} seconds")
+                return
+            suspect = oldest if late else None
 
     async def _break(self, why: str) -> None:
         connection, self._connection = self._connection, None
