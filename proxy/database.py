@@ -45,12 +45,8 @@ class Database:
 
 
 def _run(query, args, kwargs):  # type: ignore[no-untyped-def]
-    # Each thread keeps its connection: to take one out of the pool for a query costs more than the
-    # query. It may have died since, with a restart of Postgres, so one failure proves nothing.
-    for last in (False, True):
-        try:
-            return query(*args, **kwargs)
-        except DatabaseError:
-            connections.close_all()
-            if last:
-                raise
+    try:
+        return query(*args, **kwargs)
+    finally:
+        # Back to the pool: a thread here may not be needed again for hours.
+        connections.close_all()
