@@ -136,7 +136,7 @@ async def _relay_answer(
             if not call.hung_up:
                 await call.write(chunk, more=True)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        logger.warning("upstream broke off: %s", error)
+        _log_broken(call, error)
         return Ending.BROKEN
     meter.end()
     before_last()
@@ -167,7 +167,7 @@ async def _relay_stream(
             if not call.hung_up:
                 await call.write(events, more=True)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        logger.warning("upstream broke off: %s", error)
+        _log_broken(call, error)
     whole = meter.whole or bool(meter.error_type)
     if not call.hung_up:
         last = framer.rest
@@ -176,6 +176,10 @@ async def _relay_stream(
         before_last()
         await call.write(last, more=False)
     return Ending.WHOLE if meter.whole else Ending.BROKEN
+
+
+def _log_broken(call: Call, error: Exception) -> None:
+    logger.warning("upstream broke off: %r", error, extra={"request_id": call.request_id})
 
 
 def _note_first_byte(exchange: Exchange) -> None:

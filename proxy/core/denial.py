@@ -45,7 +45,8 @@ def _detail(denied: Denied) -> str:
         return ""
     unit, window = reading.limit.unit, duration(reading.limit.window_s)
     owner = "the team" if denied.scope.startswith("t") else "this key"
-    used = f"Used {amount(reading.used, unit)} of {amount(denied.limit, unit)} in {window}"
+    spent = f"{reading.used:,}" if unit is Unit.TOKENS else amount(reading.used, unit)
+    used = f"Used {spent} of {amount(denied.limit, unit)} in {window}"
     held = f", {amount(reading.held, unit)} more held by requests in flight" if reading.held else ""
     if denied.retry_at_ms is None and reading.limit.strict and denied.limit:
         return (

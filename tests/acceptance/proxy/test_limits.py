@@ -100,13 +100,13 @@ def test_an_anchored_budget_opens_all_at_once(a_developer):
         pytest.param(
             a_budget_of(100),
             r"Token budget exceeded\. Resets in [34]s\."
-            r" Used [12]\d\d tokens of 100 tokens in 3s by this key\.",
+            r" Used [12]\d\d of 100 tokens in 3s by this key\.",
             id="tokens",
         ),
         pytest.param(
             a_budget_of(100, window_s=18_000),
             r"Token budget exceeded\. Resets in (5h|5h 1m|4h 59m)\."
-            r" Used [12]\d\d tokens of 100 tokens in 5h by this key\.",
+            r" Used [12]\d\d of 100 tokens in 5h by this key\.",
             id="tokens, as documented",
         ),
         pytest.param(

@@ -15,12 +15,12 @@ CENT = 10_000_000
         pytest.param(
             a_denial(Reason.TOKENS, window_s=18_000, limit=5000, used=5012, retry_after_ms=WAIT_MS),
             "Token budget exceeded. Resets in 2h 15m."
-            " Used 5,012 tokens of 5,000 tokens in 5h by this key.",
+            " Used 5,012 of 5,000 tokens in 5h by this key.",
             id="as documented",
         ),
         pytest.param(
             a_denial(Reason.TOKENS, used=10, held=95),
-            "Token budget exceeded. Resets in 30s. Used 10 tokens of 100 tokens in 1m by this key,"
+            "Token budget exceeded. Resets in 30s. Used 10 of 100 tokens in 1m by this key,"
             " 95 tokens more held by requests in flight.",
             id="held by others",
         ),
