@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from keys.core.limits import Unit
+from keys.core.secret import compose
 from keys.models import ApiKey
 from keys.services import apikey_disable, apikey_revoke
 from tests.acceptance.developer import a_question
@@ -77,6 +78,12 @@ def test_a_dead_key_is_told_so(developer, move, status):
     move(apikey=developer.apikey, acting_user=None)
     assert developer.status()["status"] == status
     assert developer.ask().status_code == 401
+
+
+def test_a_key_that_does_not_exist_is_refused(developer):
+    stranger = compose("k" * 32).text
+    answer = developer.get("/v1/key-status", headers={"x-api-key": stranger})
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (401, "false")
 
 
 def test_a_live_key_is_shown_before_a_dead_one(a_developer):
