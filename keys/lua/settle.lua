@@ -26,6 +26,9 @@ if not scopes then
   if mode == 'lost' then
     anchors = charge(ARGV[7], {}, tokens, nanousd, now, nil)
     count_requests_again(ARGV[7], ARGV[8], now)
+    -- A renewal that crosses this one must not take the lease again.
+    redis.call('HSET', key, 's', 1)
+    redis.call('ZADD', tag .. 'tombs', whole(now + KEEP_SETTLED_MS), exchange)
   end
   return {1, now, record(exchange, now, ARGV[8], closing, ARGV[7], anchors)}
 end

@@ -2,10 +2,12 @@
 --
 -- All keys of a shard begin with its hash tag, so one script touches one slot:
 --   {s07}:leases            sorted set: exchange id by the instant its lease ends
---   {s07}:tombs             sorted set: abandoned exchange id by the instant it is forgotten
+--   {s07}:tombs             sorted set: exchange id that is no longer in flight, by the instant
+--                           it is forgotten
 --   {s07}:idle              sorted set: window by the instant it may be dropped
 --   {s07}:events            stream of ledger events
---   {s07}:x:<exchange id>   hash: k scopes, h holds, o opening, i j estimates, c n t progress
+--   {s07}:x:<exchange id>   hash: k scopes, h holds, o opening, i j estimates, c n t progress;
+--                           s alone: settled although it had been forgotten
 --   {s07}:c:<scope>         hash: f in flight, one field per window with its shape
 --   {s07}:w:<window>        hash: u used, h held, and lo hi b<index> | start; r: nothing that was
 --                           charged up to then is taken back, it may lie elsewhere by now
@@ -18,6 +20,7 @@
 
 local KEEP_IDLE_MS = 86400000  -- a day: a key that sleeps overnight needs no cold start from Postgres
 local KEEP_TOMB_MS = 21600000  -- six hours: longer than any settlement waits for its retry
+local KEEP_SETTLED_MS = 60000  -- longer than any renewal is on its way
 
 local tag = string.match(KEYS[1], '^{[^}]*}') .. ':'
 

@@ -34,7 +34,7 @@ def left_behind(store: Redis) -> list[str]:
         if held:
             found.append(f"{key.decode()}: {held} held")
     for key in store.scan_iter(match="{s*}:x:*", count=1000):
-        if not store.hexists(key, "at"):
+        if not store.hexists(key, "at") and not store.hexists(key, "s"):
             found.append(f"{key.decode()}: still known, and not abandoned")
     return found
 

@@ -293,6 +293,17 @@ async def test_a_restored_lease_holds_in_windows_loaded_from_the_ledger(limiter,
     assert await standing(limiter) == (1, 570, 0, 0)
 
 
+async def test_a_renewal_that_crosses_the_settlement_of_a_lost_lease_does_not_take_it(
+    limiter, valkey
+):
+    await admit(limiter)
+    valkey.flushdb()
+    await limiter.peek(POLICY)
+    await limiter.settle(a_settlement(), again=False)
+    await limiter.restore(POLICY, EXCHANGE, WANTED, b"{}")
+    assert await standing(limiter) == (1, 70, 0, 0)
+
+
 async def test_a_lease_is_restored_without_a_ledger_too(valkey, valkey_url, clock):
     async def no_ledger(limit, backlog):
         raise LimiterUnavailable("no Postgres")
