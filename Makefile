@@ -2,6 +2,7 @@
 # make test    every test                   ARGS="-k limits"
 # make lint    style, types, layers, migrations in step
 # make bench   what an exchange costs       ARGS=...
+# make chaos   kill everything under load, 15 minutes   ARGS=--short for a minute and a half
 # make clean   remove what the others made, but never the state folder
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ ARGS ?=
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format bench chaos clean
 
 run: $(VENV)/.runs
 	@exec $(bin)/python manage.py up --host $(HOST) --port $(PORT) --workers $(WORKERS) \
@@ -40,6 +41,9 @@ format: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(bin)/python -m bench $(ARGS)
+
+chaos: $(VENV)/.tests
+	$(bin)/python -m tests.chaos $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,6 +10,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,7 +39,7 @@ class Developer:
 
 @dataclass(slots=True)
 class Crowd:
-    """Clients of all `urls`. `journal` holds a request from the moment it is sent."""
+    """Clients of all `urls`. `journal`, if it is kept, has a request from the moment it is sent."""
 
     urls: Sequence[str]
     developers: Sequence[Developer]
@@ -46,9 +47,10 @@ class Crowd:
     seed: int
     patience_s: float
     name: str = "chaos"
+    keeps_journal: bool = True
     journal: list[Request] = field(default_factory=list)
     open: set[str] = field(default_factory=set)
-    refused_connections: int = 0
+    answered: Counter[str] = field(default_factory=Counter)
     filling: bool = False
     _stopping: bool = False
     _thread: threading.Thread | None = None
@@ -120,6 +122,7 @@ class Crowd:
                 await self._ask(session, developer, request, asked.body, asked.leave_after_s)
             finally:
                 request.ended_at = time.time()
+                self.answered[request.seen] += 1
                 self.open.discard(marker)
             troubled = request.status not in (0, 200) or (request.trouble and not request.status)
             await asyncio.sleep(dice.uniform(*(TROUBLED_S if troubled else pause_s)))
@@ -132,7 +135,8 @@ class Crowd:
         body: bytes,
         leave_after_s: float | None,
     ) -> None:
-        self.journal.append(request)
+        if self.keeps_journal:
+            self.journal.append(request)
         answer = Answer(request)
         try:
             async with asyncio.timeout(leave_after_s):
@@ -156,7 +160,6 @@ class Crowd:
         except aiohttp.ClientConnectorError:
             # Nobody listens: certain not to have been received.
             request.trouble = "refused"
-            self.refused_connections += 1
         except aiohttp.ClientError as error:
             request.trouble = type(error).__name__
         answer.end()

@@ -24,6 +24,19 @@ class Request:
     left: bool = False
     trouble: str = ""
 
+    @property
+    def seen(self) -> str:
+        """What the client saw, in a word or two."""
+        if self.left:
+            return "left"
+        if self.trouble == "refused":
+            return "found nobody listening"
+        if self.whole:
+            return "whole"
+        if self.status not in (0, 200):
+            return str(self.status)
+        return f"broken off ({self.status or 'no answer'})"
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:

@@ -66,7 +66,7 @@ def reconcile(
     booked = _by_marker(rows, lambda row: row["client_agent"])
     findings.statuses.update(row["status"] for row in rows)
     findings.outcomes.update(entry["outcome"] for entry in entries)
-    findings.seen.update(_seen(request) for request in journal)
+    findings.seen.update(request.seen for request in journal)
     judge = _Judge(findings, incidents)
     for marker in sorted((served.keys() | booked.keys()) - requests.keys()):
         judge.violation(f"{marker} is in the books, but nobody sent it")
@@ -82,20 +82,6 @@ def _by_marker(items: Iterable[Row], marker_of: Any) -> dict[str, list[Row]]:
     return found
 
 
-def _seen(request: Request) -> str:
-    if request.left:
-        return "left"
-    if request.trouble == "refused":
-        return "found nobody listening"
-    if request.whole:
-        return "whole"
-    return (
-        f"broken off ({request.status or 'no answer'})"
-        if request.status in (0, 200)
-        else (f"{request.status}")
-    )
-
-
 class _Judge:
     def __init__(self, findings: Findings, incidents: Sequence[Incident]) -> None:
         self._findings = findings
@@ -107,7 +93,7 @@ class _Judge:
 
     def exchange(self, request: Request, served: list[Row], booked: list[Row]) -> None:
         """Judge what the books say of one request."""
-        what = f"{request.marker} ({request.kind}, {_seen(request)}, {request.exchange_id})"
+        what = f"{request.marker} ({request.kind}, {request.seen}, {request.exchange_id})"
         if len(served) > 1:
             self.violation(f"{what}: sent upstream {len(served)} times")
         if len(booked) > 1:

@@ -59,7 +59,7 @@ class Stage:
 
 
 @contextlib.contextmanager
-def installation(**settings: str) -> Iterator[Stage]:
+def installation(*, books_max: int = BOOKS_MAX, **settings: str) -> Iterator[Stage]:
     """Run everything for as long as the block; settings are `CLAUDCODE_<NAME>`."""
     folder = Path(tempfile.mkdtemp(prefix="claudcode-chaos-", dir="/tmp"))
     try:
@@ -67,7 +67,7 @@ def installation(**settings: str) -> Iterator[Stage]:
         with (
             state.lock() or contextlib.nullcontext(),
             pair.running(state, with_postgres=True, with_valkey=True) as engines,
-            SimulatorProcess("--books-max", str(BOOKS_MAX)) as simulator,
+            SimulatorProcess("--books-max", str(books_max)) as simulator,
         ):
             assert engines.postgres is not None
             assert engines.valkey is not None
