@@ -58,9 +58,11 @@ class Application:
         except ClientGone:
             pass
         except GatewayError as error:
+            _let_go(error)
             await self._refuse(call, error)
-        except Exception:
+        except Exception as error:
             logger.exception("a fault of the gateway", extra={"request_id": call.request_id})
+            _let_go(error)
             await self._refuse(call, Fault("The gateway failed. Try again shortly."))
         finally:
             self._log(call, began)
@@ -188,6 +190,15 @@ def normalise(path: str) -> str:
     if path.startswith("/v1/v1/"):
         path = path[3:]
     return path.rstrip("/") or "/"
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget the way an error came. Its frames hold the request's body, often in a circle with the
+    error itself, and what is in a circle stays until garbage is collected.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _level(status: int) -> int:
