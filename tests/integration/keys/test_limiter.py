@@ -18,6 +18,7 @@ from keys.limiter import (
     Past,
     Progress,
     Settlement,
+    source,
 )
 from tests.lossy_link import lossy_link
 from tests.policies import a_policy
@@ -219,6 +220,49 @@ async def test_a_store_that_fails_again_and_again_is_left_alone_for_a_moment(lin
         await admit(far)
 
 
+# --- Windows and the clock ------------------------------------------------------------------------
+
+
+async def use(limiter, exchange, tokens):
+    await admit(limiter, exchange)
+    await limiter.settle(a_settlement(exchange, tokens), again=False)
+
+
+@pytest.mark.parametrize(
+    ("later_ms", "used"),
+    [
+        # Buckets of 12 s; noon begins one, and a bucket leaves an hour after its last instant.
+        pytest.param(3_611_999, 12, id="the first is still in"),
+        pytest.param(3_612_000, 2, id="the first has left, the next has not"),
+        pytest.param(3_623_999, 2, id="the next is still in"),
+        pytest.param(3_624_000, 0, id="all have left"),
+    ],
+)
+async def test_a_bucket_leaves_in_the_millisecond_it_should(limiter, clock, later_ms, used):
+    await use(limiter, "first", 10)
+    clock.now_ms += 12_000
+    await use(limiter, "next", 2)
+    clock.now_ms = NOON_MS + later_ms
+    assert (await standing(limiter))[1] == used
+
+
+async def test_what_lies_ahead_of_a_clock_set_back_counts_as_used_now(limiter, clock):
+    await use(limiter, "ahead", 10)
+    clock.now_ms -= 86_400_000
+    verdict = await limiter.peek(POLICY)
+    assert [r.used for r in verdict.readings] == [1, 10]
+    assert verdict.readings[1].frees_at_ms == clock.now_ms + 3_612_000
+
+
+async def test_an_anchored_window_ahead_of_a_clock_set_back_begins_now(limiter, clock):
+    anchored = Limit("k1.0", Unit.TOKENS, 3_600, 1_000, anchored=True)
+    policy = a_race_policy(anchored)
+    await admit(limiter, policy=policy)
+    clock.now_ms -= 86_400_000
+    [reading] = (await limiter.peek(policy)).readings
+    assert (reading.held, reading.frees_at_ms) == (100, clock.now_ms + 3_600_000)
+
+
 # --- Leases -------------------------------------------------------------------------------------
 
 
@@ -272,6 +316,35 @@ async def test_a_late_settlement_replaces_the_abandonment(limiter, valkey, clock
     await limiter.settle(a_settlement(tokens=75), again=False)
     assert await standing(limiter) == (2, 75, 100, 1)
     assert [closing for _id, _at, closing in told(valkey)] == [b"", b'{"closing": 1}']
+
+
+async def test_of_a_replaced_abandonment_nothing_is_left(limiter, valkey, clock):
+    await admit(limiter)
+    clock.now_ms += TTL_MS
+    await admit(limiter, "another")  # Finds it abandoned.
+    clock.now_ms += 12_000
+    await limiter.settle(a_settlement(tokens=75), again=False)
+    now = b"b%d" % (clock.now_ms // 12_000)
+    fields = valkey.hkeys("{s00}:w:k1.0:tok:3600")
+    assert [field for field in fields if field.startswith(b"b")] == [now]
+    reading = (await limiter.peek(POLICY)).readings[1]
+    assert reading.frees_at_ms == clock.now_ms // 12_000 * 12_000 + 3_612_000
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+async def test_a_late_settlement_takes_nothing_back_from_a_window_reset_since(
+    limiter, valkey, clock, anchored
+):
+    policy = a_race_policy(Limit("k1.0", Unit.TOKENS, 3_600, 1_000, anchored=anchored))
+    await admit(limiter, policy=policy)
+    clock.now_ms += TTL_MS
+    await admit(limiter, "another", policy=policy)  # Finds it abandoned, and charges 40.
+    reset = valkey.register_script(source("reset"))
+    reset(keys=["{s00}:leases"], args=[clock.now_ms, policy.limits[0].window_name])
+    await limiter.settle(a_settlement("another", 60, policy), again=False)
+    await limiter.settle(a_settlement(tokens=75, policy=policy), again=False)
+    [reading] = (await limiter.peek(policy)).readings
+    assert reading.used == 60 + 75
 
 
 async def test_an_abandoned_exchange_is_not_missing(limiter, clock):
@@ -349,10 +422,16 @@ async def test_without_limits_exchanges_are_only_counted(limiter, valkey):
     assert verdict.in_flight == (20,)
 
 
-async def test_amounts_are_exact_up_to_nine_million_dollars(limiter):
-    most = 2**53 - 1
+@pytest.mark.parametrize(
+    "most",
+    [
+        pytest.param(2**53 - 1, id="the most there is"),
+        pytest.param(9_007_199_254_740_449, id="what fourteen digits would round down"),
+    ],
+)
+async def test_amounts_are_exact_up_to_nine_million_dollars(limiter, most):
     money = Limit("k1.0", Unit.NANOUSD, 60, most, strict=True)
-    policy = a_policy(limits=(money,), concurrencies=(Concurrency("k1.0", None),))
+    policy = a_race_policy(money)
     wanted = Wanted(0, 0, most, most, 0, 0)
     assert isinstance(await admit(limiter, policy=policy, wanted=wanted), Admitted)
     settlement = Settlement(0, EXCHANGE, "k1.0", b"", 0, most - 1, b"{}")
