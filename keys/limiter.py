@@ -8,7 +8,7 @@ that losing Valkey loses no budget state that had been drained.
 import contextlib
 import enum
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -83,6 +83,24 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandonment:
+    """What an exchange was charged when its holder seemed dead, and when."""
+
+    tokens: int
+    nanousd: int
+    at_ms: int
+
+
+# Returns the abandonment that the ledger has of an exchange of a shard, `None` if it has none.
+# Raises `LimiterUnavailable`.
+FindAbandonment = Callable[[int, str], Awaitable[Abandonment | None]]
+
+
+async def _none_known(_shard: int, _exchange_id: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """How an exchange is charged. `closing` is the JSON of `usage.core.event.Closing`."""
 
@@ -127,8 +145,8 @@ def shard_tag(shard: int) -> str:
 class Limiter:
     """Admits and settles exchanges against the limits of their policies.
 
-    `seconds_max` bounds every wait for the store. `now_ms` is a clock for tests; without one the
-    scripts take Valkey's.
+    `abandonment` is asked only about exchanges that the store has forgotten. `seconds_max` bounds
+    every wait for the store. `now_ms` is a clock for tests; without one the scripts take Valkey's.
     """
 
     def __init__(
@@ -137,11 +155,13 @@ class Limiter:
         history: History,
         *,
         lease_ttl_ms: int,
+        abandonment: FindAbandonment = _none_known,
         seconds_max: float = 1.0,
         now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._valkey = valkey
         self._history = history
+        self._abandonment = abandonment
         self._lease_ttl_ms = lease_ttl_ms
         self._now_ms = now_ms
         self._failures = 0
@@ -167,8 +187,11 @@ class Limiter:
         """Take the lease of an exchange in flight again, after the store lost it.
 
         Harmless if it did not. What the exchange holds is held again wherever the ledger can be
-        read; the lease is taken even if it cannot, so that a crash is still recorded.
+        read; the lease is taken even if it cannot, so that a crash is still recorded. One that was
+        abandoned is recorded already, and stays so until it is settled.
         """
+        if await self._abandoned(policy.shard, exchange_id) is not None:
+            return
         with contextlib.suppress(LimiterUnavailable):
             await self.peek(policy)  # Loads the windows.
         await self._decide(
@@ -199,7 +222,8 @@ class Limiter:
 
     async def settle_lost(self, settlement: Settlement) -> bytes:
         """Charge and record an exchange that the store has forgotten; return the event's id."""
-        return await self._settle(settlement, "lost")
+        before = await self._abandoned(settlement.shard, settlement.exchange_id)
+        return await self._settle(settlement, "lost", before)
 
     async def void(self, settlement: Settlement) -> None:
         """Free an exchange that may or may not have been admitted; harmless if it was not."""
@@ -228,7 +252,16 @@ class Limiter:
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
 
-    async def _settle(self, settlement: Settlement, mode: str) -> bytes:
+    async def _abandoned(self, shard: int, exchange_id: str) -> Abandonment | None:
+        try:
+            return await self._abandonment(shard, exchange_id)
+        except LimiterUnavailable:
+            # Then a window may count too much until it has passed; the exchange must not wait.
+            return None
+
+    async def _settle(
+        self, settlement: Settlement, mode: str, before: Abandonment | None = None
+    ) -> bytes:
         whole = mode in ("lost", "again")
         _code, _now, event_id = await self._run(
             "settle",
@@ -242,6 +275,7 @@ class Limiter:
                 settlement.closing,
                 settlement.scopes if whole else "",
                 settlement.opening if whole else b"",
+                *((before.tokens, before.nanousd, before.at_ms) if before else ()),
             ],
         )
         return bytes(event_id)  # Empty when the exchange is not known.

@@ -109,9 +109,11 @@ class Application:
             age_s_max=settings.POLICY_AGE_S_MAX,
             lookups_per_s_max=settings.LOOKUPS_PER_S_MAX,
         )
+        history = LedgerHistory(self._database)
         self._limiter = Limiter(
             self._valkey,
-            LedgerHistory(self._database),
+            history,
+            abandonment=history.abandonment,
             lease_ttl_ms=settings.LEASE_TTL_S * 1000,
             seconds_max=settings.VALKEY_SECONDS_MAX,
         )

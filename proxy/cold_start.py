@@ -1,7 +1,7 @@
-"""The past of a window that Valkey does not know: ledger rows, and events not drained yet."""
+"""What the ledger knows and Valkey forgot: the past of windows, and abandoned exchanges."""
 
 from keys.core.limits import Limit, Unit, buckets
-from keys.limiter import Backlog, LimiterUnavailable, Past
+from keys.limiter import Abandonment, Backlog, LimiterUnavailable, Past
 from proxy.database import Database, DatabaseUnavailable
 from usage import history, ledger
 from usage.pending import Rows, pending_rows
@@ -25,6 +25,21 @@ class LedgerHistory:
             return await self._database.call(_past, limit, backlog)
         except DatabaseUnavailable as error:
             raise LimiterUnavailable(f"the ledger cannot be read: {error}") from error
+
+    async def abandonment(self, shard: int, exchange_id: str) -> Abandonment | None:
+        """Answer `keys.limiter.FindAbandonment`."""
+        try:
+            return await self._database.call(_abandonment, shard, exchange_id)
+        except DatabaseUnavailable as error:
+            raise LimiterUnavailable(f"the ledger cannot be read: {error}") from error
+
+
+def _abandonment(shard: int, exchange_id: str) -> Abandonment | None:
+    entry = ledger.abandoned(shard, exchange_id)
+    if entry is None:
+        return None
+    at_ms = round(entry.settled_at.timestamp() * 1000)
+    return Abandonment(entry.charged_tokens, entry.cost_nanousd, at_ms)
 
 
 def _past(limit: Limit, backlog: Backlog) -> Past:

@@ -118,6 +118,13 @@ def settled_among(shard: int, exchange_ids: Sequence[str]) -> set[str]:
     return {exchange_id.hex for exchange_id in rows.values_list("pk", flat=True)}
 
 
+def abandoned(shard: int, exchange_id: str) -> LedgerEntry | None:
+    """Return the entry of an exchange of the shard if it is there as abandoned."""
+    wait_for_drain(shard)
+    entries = LedgerEntry.objects.filter(pk=exchange_id, status=ExchangeStatus.ABANDONED)
+    return entries.first()
+
+
 def _drain_batch(client: Redis, shard: int) -> int:
     with transaction.atomic():
         if not _lock(shard):

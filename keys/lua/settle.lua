@@ -4,6 +4,7 @@
 -- ARGV 1 now_ms or 0   2 exchange id   3 mode: settle | lost | again | void
 --      4 tokens   5 nano-dollars   6 closing
 --      7 scopes and 8 opening, for lost and again only
+--      9 tokens, 10 nano-dollars and 11 instant of its abandonment, for lost, if the ledger has one
 --
 -- settle: the ordinary case. Returns -1 and does nothing when the exchange is not known here.
 -- lost: the caller knows that this exchange was never settled, so the store forgot it (a flush):
@@ -24,8 +25,10 @@ if not scopes then
   if mode == 'settle' or mode == 'void' then return {-1, now, ''} end
   local anchors = ''
   if mode == 'lost' then
-    anchors = charge(ARGV[7], {}, tokens, nanousd, now, nil)
-    count_requests_again(ARGV[7], ARGV[8], now)
+    -- Windows that were loaded from the ledger count its abandonment, and its request.
+    local before = ARGV[9] and {tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])}
+    anchors = charge(ARGV[7], {}, tokens, nanousd, now, before)
+    if not before then count_requests_again(ARGV[7], ARGV[8], now) end
     -- A renewal that crosses this one must not take the lease again.
     redis.call('HSET', key, 's', 1)
     redis.call('ZADD', tag .. 'tombs', whole(now + KEEP_SETTLED_MS), exchange)

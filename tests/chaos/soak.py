@@ -1,7 +1,7 @@
 """`python -m tests.chaos.soak`: an hour of mixed load, and a line through the memory of everything.
 
 Streams short and long, hang-ups, errors, bodies of 200 KB, at a rate that leaves a small machine
-half idle. Exit code 1 if memory grows, sockets stay open, the ledger lags behind, or books disagree.
+half idle. Exit code 1 if memory grows, sockets stay open, the ledger lags, or books disagree.
 Linux.
 """
 

@@ -32,7 +32,10 @@ class Gateway:
 
     def __init__(self, runner, client, database):
         self.run = runner.run
-        self.limiter = Limiter(client, LedgerHistory(database), lease_ttl_ms=60_000)
+        history = LedgerHistory(database)
+        self.limiter = Limiter(
+            client, history, abandonment=history.abandonment, lease_ttl_ms=60_000
+        )
         self.unwritten = Unwritten(self.limiter, LedgerRows(database))
 
     def settle(self, now_ms):
@@ -122,13 +125,35 @@ def test_windows_do_not_count_twice_what_was_written_before_the_flush(gateway, n
 
 def test_an_abandonment_in_the_ledger_does_not_stand_for_its_settlement(gateway, now_ms, valkey):
     exchange_id = gateway.settle(now_ms)
-    valkey.flushdb()
-    opening = an_opening(exchange_id=exchange_id.hex, admitted_at_ms=now_ms)
-    append_event(valkey, opening, a_closing(status=ExchangeStatus.ABANDONED))
-    ledger.drain()
+    abandoned_and_flushed(valkey, exchange_id, now_ms)
     gateway.look()
     ledger.drain()
     assert LedgerEntry.objects.get().status == ExchangeStatus.COMPLETED
+
+
+def abandoned_and_flushed(valkey, exchange_id, now_ms):
+    """Let the ledger have the exchange as abandoned, at 40 tokens, and Valkey nothing."""
+    valkey.flushdb()
+    opening = an_opening(exchange_id=exchange_id.hex, admitted_at_ms=now_ms)
+    closing = a_closing(status=ExchangeStatus.ABANDONED, charged_tokens=40)
+    append_event(valkey, opening, closing, charged_at_ms=now_ms)
+    ledger.drain()
+    valkey.flushdb()
+
+
+def test_windows_take_back_an_abandonment_that_valkey_forgot(gateway, now_ms, valkey):
+    exchange_id = gateway.settle(now_ms)
+    abandoned_and_flushed(valkey, exchange_id, now_ms)
+    assert gateway.used() == [40, 1]
+    gateway.look()
+    assert gateway.used() == [120, 1]
+
+
+def test_the_lease_of_an_abandoned_exchange_is_not_taken_again(gateway, now_ms, valkey):
+    exchange_id = gateway.settle(now_ms)
+    abandoned_and_flushed(valkey, exchange_id, now_ms)
+    gateway.run(gateway.limiter.restore(POLICY, exchange_id.hex, WANTED, b"{}"))
+    assert not valkey.exists("{s00}:leases")
 
 
 def test_while_the_ledger_cannot_be_read_what_is_gone_is_kept(gateway, now_ms, valkey):
