@@ -154,8 +154,11 @@ class Call:
 
     async def close(self) -> None:
         """Stop watching."""
-        if self._watcher is not None:
-            self._watcher.cancel()
+        watcher = self._watcher
+        # Both know this call. A circle would stay in memory until garbage is collected.
+        self._watcher = self._on_hangup = None
+        if watcher is not None:
+            watcher.cancel()
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the status and the headers, the ones of every answer among them."""

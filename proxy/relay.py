@@ -180,6 +180,8 @@ async def _relay_stream(
 
 def _log_broken(call: Call, error: Exception) -> None:
     logger.warning("upstream broke off: %r", error, extra={"request_id": call.request_id})
+    # The answer keeps the error, whose frames keep the answer: a circle.
+    error.__traceback__ = None
 
 
 def _note_first_byte(exchange: Exchange) -> None:
