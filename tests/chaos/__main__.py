@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.journal import Incident, Request
-from tests.chaos.reconcile import Findings, reconcile
+from tests.chaos.reconcile import DRAIN_SECONDS_MAX, Findings, reconcile
 from tests.chaos.siege import ATTACKS, FULL, SHORT, Pace, Siege
 from tests.chaos.stage import Stage, installation
 
@@ -25,7 +25,7 @@ def main() -> int:
     settings = {
         "LEASE_TTL_S": str(pace.lease_ttl_s),
         "LEASE_RENEW_S": str(pace.renew_s),
-        "DRAIN_SECONDS_MAX": "10",
+        "DRAIN_SECONDS_MAX": str(DRAIN_SECONDS_MAX),
     }
     seconds = options.seconds or pace.run_s
     tell(

@@ -25,8 +25,10 @@ from tests.chaos.journal import Incident, Request
 # Our estimate of output from its bytes (docs/limits.md), and what was still on its way.
 ESTIMATE_FACTOR = 1.6
 ESTIMATE_SLACK_TOKENS = 40
-# A client may be gone for a moment before its gateway is.
-AFTERMATH_S = 5.0
+# How long gateways read answers on for keys that ask for it, once their client has left.
+DRAIN_SECONDS_MAX = 10
+# So long after its client an exchange may lose its gateway; and a moment.
+AFTERMATH_S = DRAIN_SECONDS_MAX + 5.0
 OURS_ALONE = frozenset({429, 503})
 LOSING_GATEWAY = frozenset({"gateway killed", "gateway frozen"})
 # While these are on, limits cannot be checked. Postgres is not among them.
