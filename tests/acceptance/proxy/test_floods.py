@@ -5,13 +5,11 @@ That a malformed key costs no look-up at all is shown where there is no database
 """
 
 import itertools
-import json
 import time
 
 import pytest
 
 from keys.core.secret import compose
-from tests.acceptance.developer import a_question
 from tests.acceptance.raw_http import head, pipeline
 from tests.waiting import wait_until
 
@@ -75,19 +73,6 @@ def test_a_known_key_goes_on_beside_a_flood(developer, gateway):
     assert developer.ask().status_code == 200
     pipeline(gateway.port, (asking_with(a_stranger(number)) for number in range(200, 500)))
     assert developer.ask().status_code == 200
-
-
-def test_odd_headers_of_a_key_holder_leave_nothing_behind(developer, gateway, memory_grows):
-    body = json.dumps(a_question("[[sim:status=400]]")).encode()
-
-    def asking(number):
-        odd = f"x-{number}-{'n' * 50_000}: 1"
-        lines = f"x-api-key: {developer.secret}", f"content-length: {len(body)}", odd
-        return head("POST", "/v1/messages", *lines) + body
-
-    statuses = pipeline(gateway.port, map(asking, range(400)), at_once=1)
-    assert set(statuses) <= {400, 431}
-    wait_until(lambda: memory_grows() < 8 * MIB)
 
 
 def test_wrong_bodies_leave_nothing_behind(developer, gateway, memory_grows):
