@@ -25,7 +25,7 @@ from proxy.database import Database
 from proxy.endpoints import Endpoints
 from proxy.gateway import Bounds, Gateway
 from proxy.policies import Policies
-from proxy.relay import Patience
+from proxy.relay import Patience, end_stream
 from proxy.settler import Settler
 from proxy.unwritten import LedgerRows, Unwritten
 from proxy.upstream import Upstream, UpstreamClient
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 # stalled Valkey would be met with thousands.
 VALKEY_CONNECTIONS_MAX = 64
 STOP_SECONDS_MAX = 3.0
+STOPPING = "The gateway is stopping. Try again shortly."
 
 Handler = Callable[[Call], Awaitable[None]]
 
@@ -64,6 +65,10 @@ class Application:
             logger.exception("a fault of the gateway", extra={"request_id": call.request_id})
             _let_go(error)
             await self._refuse(call, Fault("The gateway failed. Try again shortly."))
+        except asyncio.CancelledError:
+            # The server stops, and the time that it gave to exchanges is over.
+            await self._refuse(call, Unavailable(STOPPING, retry_after_s=1))
+            await end_stream(call, STOPPING)
         finally:
             self._log(call, began)
 
