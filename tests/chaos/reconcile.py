@@ -6,7 +6,7 @@ out.
     upstream served it          one ledger row, exactly
     the client saw a 200        one ledger row, exactly
     the gateway refused it      none; or one that charges nothing, when it could not tell; and it
-                                refuses only while Valkey is away
+                                refuses only while Valkey is away, or when it stops
     completed                   every count is upstream's
     hung up, broken off         input is upstream's or the estimate; output within the bound
     abandoned                   only where a gateway was killed or frozen; between the estimate
@@ -31,8 +31,8 @@ DRAIN_SECONDS_MAX = 10
 AFTERMATH_S = DRAIN_SECONDS_MAX + 5.0
 OURS_ALONE = frozenset({429, 503})
 LOSING_GATEWAY = frozenset({"gateway killed", "gateway frozen"})
-# While these are on, limits cannot be checked. Postgres is not among them.
-WITHOUT_LIMITS = frozenset({"valkey killed", "gateway frozen"})
+# While these are on, a gateway may say 503. Postgres is not among them.
+REFUSING = frozenset({"valkey killed", "gateway frozen", "gateway stopped"})
 
 COUNTS = (
     "input_tokens",
@@ -102,7 +102,7 @@ class _Judge:
             self.violation(f"{what}: {len(booked)} ledger rows")
         if request.status == 500:
             self.violation(f"{what}: a fault of the gateway: {request.trouble}")
-        if request.status == 503 and not self._during(request, WITHOUT_LIMITS):
+        if request.status == 503 and not self._during(request, REFUSING):
             self.violation(f"{what}: Valkey was there: {request.trouble}")
         if request.status == 429:
             self.violation(f"{what}: no limit is that low: {request.trouble}")
