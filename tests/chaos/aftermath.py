@@ -34,7 +34,8 @@ def left_behind(store: Redis) -> list[str]:
         if held:
             found.append(f"{key.decode()}: {held} held")
     for key in store.scan_iter(match="{s*}:x:*", count=1000):
-        if not store.hexists(key, "at") and not store.hexists(key, "s"):
+        fields = set(store.hkeys(key))  # None: swept since the scan.
+        if fields and not fields & {b"at", b"s"}:
             found.append(f"{key.decode()}: still known, and not abandoned")
     return found
 
