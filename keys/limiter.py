@@ -9,7 +9,7 @@ import contextlib
 import enum
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from keys.core.limits import (
     Wanted,
     deny,
     encode_question,
+    retry_at_ms,
     shape,
 )
 from keys.link import Link, LinkDown, ReplyLost
@@ -389,17 +390,21 @@ def _verdict(
         )
         for position, limit in enumerate(limits)
     )
-    if code == 1:
+    if code == 1 and not failed:
         return Admitted(now_ms, readings, tuple(in_flight))
     obstacles = tuple(
         Obstacle(
             readings[first - 1],
             tuple(zip(rest[::2], rest[1::2], strict=True)),
-            _wanted_of(readings[first - 1].limit, wanted),
+            max(1, _wanted_of(readings[first - 1].limit, wanted)),
         )
         for first, *rest in failed
         if first > 0
     )
+    if code == 1:
+        opened = {o.reading.limit: retry_at_ms(o, now_ms) for o in obstacles}
+        readings = tuple(replace(r, opens_at_ms=opened.get(r.limit)) for r in readings)
+        return Admitted(now_ms, readings, tuple(in_flight))
     full = tuple(policy.concurrencies[-first - 1] for first, *_rest in failed if first < 0)
     return deny(now_ms, readings, tuple(in_flight), obstacles, full)
 

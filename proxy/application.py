@@ -5,6 +5,7 @@ request under a server that has none (daphne).
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import time
@@ -170,6 +171,9 @@ class Application:
     async def _refuse(self, call: Call, error: GatewayError) -> None:
         if call.started:
             return
+        if isinstance(error, NotFound | WrongMethod) and call.policy is None:
+            with contextlib.suppress(GatewayError):
+                await self._gateway.identify(call)
         if not isinstance(error, Unavailable):  # Then the store may be what is not available.
             await self._gateway.show_limits(call)
         await call.refuse(error)

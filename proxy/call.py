@@ -4,6 +4,7 @@ Knows ASGI and the headers every answer carries; nothing of keys, limits or upst
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
@@ -18,6 +19,10 @@ from proxy.core.errors import BodyTooLarge, BodyTooSlow, GatewayError, Unavailab
 from proxy.core.headers import Headers, limit_headers
 
 logger = logging.getLogger(__name__)
+
+# Enough for most clients to notice the answer to a body that is too large.
+LINGER_SECONDS_MAX = 2.0
+LINGER_BYTES_MAX = 8 * 1024 * 1024
 
 JSON = (b"content-type", b"application/json")
 
@@ -183,14 +188,32 @@ class Call:
 
     async def answer(self, status: int, body: bytes, headers: Headers | None = None) -> None:
         """Send a whole JSON answer."""
-        length = (b"content-length", b"%d" % len(body))
-        await self.start(status, [JSON, length, *(headers or [])])
+        await self.start(status, [JSON, _length(body), *(headers or [])])
         await self.write(b"" if self.method == "HEAD" else body, more=False)
 
     async def refuse(self, error: GatewayError) -> None:
         """Send `error` as the answer."""
         body = error_body(error.wire_type, error.message, self.request_id)
-        await self.answer(error.status, body, error.headers())
+        if not isinstance(error, BodyTooLarge):
+            await self.answer(error.status, body, error.headers())
+            return
+        await self.start(error.status, [JSON, _length(body), *error.headers()])
+        await self.write(body, more=True)
+        await self._linger()
+        await self.write(b"", more=False)
+
+    async def _linger(self) -> None:
+        """Throw away some of what the client still sends before the connection is closed.
+
+        Closing over unread bytes makes the kernel send a reset, which can overtake the answer.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS_MAX):
+                more, size = True, 0
+                while more and size < LINGER_BYTES_MAX:
+                    message = await self._receive()
+                    more = message.get("more_body", False)
+                    size += len(message.get("body", b""))
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -221,6 +244,10 @@ def _address(text: str) -> Address | None:
 
 def _inside(address: Address, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks)
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return (b"content-length", b"%d" % len(body))
 
 
 def _too_large(bytes_max: int) -> str:

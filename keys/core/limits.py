@@ -141,12 +141,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One limit as it stands. `frees_at_ms` is when its oldest use leaves, `None` if unused."""
+    """One limit as it stands. `frees_at_ms` is when its oldest use leaves, `None` if unused.
+
+    `opens_at_ms` is when a spent limit lets a request in again; only a peek tells, `None` else.
+    """
 
     limit: Limit
     used: int
     held: int
     frees_at_ms: int | None
+    opens_at_ms: int | None = None
 
     @property
     def remaining(self) -> int:

@@ -14,7 +14,7 @@
 -- Returns {code, now_ms, readings, in_flight, failed}
 --   code 1 admitted, 0 denied, -1 some windows are not loaded: failed names their positions
 --   readings: used, held, frees_at_ms (-1: nothing used), for each limit in order
---   failed: for each failed limit {position, index, amount, index, amount …}; position from 1
+--   failed: for each failed limit (for a peek: each that is spent) {position, index, amount, index, amount …}; position from 1
 --           for limits, from -1 downwards for concurrencies
 
 local now, mode = clock(ARGV[1]), ARGV[2]
@@ -27,7 +27,9 @@ local function wanted(limit)
   return tonumber(limit[7] == 1 and ARGV[9] or ARGV[8])
 end
 
-local function fits(limit, window)
+-- Whether the limit lets this request in; for a peek, whether it lets anything in at all.
+local function fits(limit, window, asks)
+  if not asks then return window.used + window.held < limit[6] end
   local requests = limit[2] == 'req' or limit[2] == 'cnt'
   if requests then return window.used + 1 <= limit[6] end
   if limit[7] == 1 then return window.used + window.held + wanted(limit) <= limit[6] end
@@ -66,9 +68,9 @@ for position, scope in ipairs(policy.scopes) do
     failed[#failed + 1] = {-position}
   end
 end
-if asking then
+if asking or mode == 'peek' then
   for position, limit in ipairs(policy.limits) do
-    if not fits(limit, windows[position]) then
+    if not fits(limit, windows[position], asking) then
       local buckets = buckets_of(windows[position])
       failed[#failed + 1] = {position, unpack(buckets)}
     end
@@ -108,4 +110,4 @@ for position in ipairs(policy.limits) do
   readings[#readings + 1] = window and window.held or 0
   readings[#readings + 1] = window and frees_at(window) or -1
 end
-return {#failed == 0 and 1 or 0, now, readings, in_flight, failed}
+return {(#failed == 0 or mode == 'peek') and 1 or 0, now, readings, in_flight, failed}

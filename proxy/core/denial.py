@@ -69,7 +69,9 @@ def _per(window_s: int) -> str:
 
 
 def resets_in(reading: Reading, now_ms: int) -> str:
-    """Return when the oldest use leaves the window, in words; `0m` if nothing is used."""
-    if reading.frees_at_ms is None:
-        return "0m"
-    return duration(max(0, -(-(reading.frees_at_ms - now_ms) // 1000)))
+    """Return when the oldest use leaves the window, in words; `0m` if nothing is used.
+
+    When the limit is spent: when it lets the next request in.
+    """
+    at_ms = reading.opens_at_ms or reading.frees_at_ms
+    return "0m" if at_ms is None else duration(max(0, -(-(at_ms - now_ms) // 1000)))

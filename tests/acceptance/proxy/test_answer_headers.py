@@ -22,6 +22,8 @@ CASES = [
     pytest.param("POST", "/v1/messages", {"content": b"?"}, 400, id="400"),
     pytest.param("POST", "/v1/messages", {"json": a_question(model="no")}, 403, id="403"),
     pytest.param("GET", "/v1/models/no", {}, 404, id="404"),
+    pytest.param("GET", "/v1/nothing", {}, 404, id="404 of a path"),
+    pytest.param("GET", "/v1/messages", {}, 405, id="405"),
     pytest.param(
         "POST", "/v1/messages", {"json": a_question("[[sim:status=400]]")}, 400, id="upstream's 400"
     ),

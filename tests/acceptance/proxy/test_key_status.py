@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import time
 
 import pytest
 from django.utils import timezone
@@ -153,3 +154,19 @@ def test_models_and_probes_cost_no_request_either(a_developer):
     assert developer.post("/v1/messages", json=a_question(model="no")).status_code == 403
     assert developer.post("/v1/messages", content=b"?").status_code == 400
     assert developer.ask().status_code == 200
+
+
+def test_a_spent_budget_tells_when_the_next_request_is_let_in(a_developer):
+    developer = a_developer(**UNLIMITED | {"budgets": [a_spec(limit=300, window_s=30)]})
+    developer.ask("[[sim:tokens=20]]")
+    second = int(time.time())
+    wait_until(lambda: int(time.time()) >= second + 2)
+    developer.ask("[[sim:tokens=400]]")
+
+    def both_told():
+        began_s = int(time.time())
+        told = developer.status()["budget"]["resets_in"], developer.ask().headers["retry-after"]
+        return told if int(time.time()) == began_s else None
+
+    resets_in, retry_after = wait_until(both_told)
+    assert resets_in == f"{retry_after}s"

@@ -137,7 +137,7 @@ def test_a_budget_stays_spent_when_valkey_has_lost_everything(a_developer, insta
         client.flushall()
     answer = developer.ask()
     assert answer.status_code == 429
-    assert f"Used {row.charged_tokens} of 100 tokens" in answer.json()["error"]["message"]
+    assert f"Used {row.charged_tokens:,} of 100 tokens" in answer.json()["error"]["message"]
 
 
 def test_a_malformed_event_keeps_nobody_out(a_developer, installation):
