@@ -9,7 +9,7 @@ import contextlib
 import enum
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,15 +23,11 @@ from keys.core.limits import (
     Admitted,
     Denied,
     Limit,
-    Obstacle,
-    Reading,
-    Unit,
     Wanted,
-    deny,
     encode_question,
-    retry_at_ms,
     shape,
 )
+from keys.core.reply import read_verdict
 from keys.link import Link, LinkDown, ReplyLost
 
 LUA = Path(__file__).parent / "lua"
@@ -314,7 +310,7 @@ class Limiter:
                 lost=AdmissionUnknown if mode == "admit" else LimiterUnavailable,
             )
             if reply[0] != -1:
-                return _verdict(reply, limits, policy, wanted)
+                return read_verdict(reply, limits, policy.concurrencies, wanted)
             for position in reply[4]:
                 await self._load(policy.shard, limits[position - 1])
         raise LimiterUnavailable("windows vanish as fast as they are loaded")
@@ -375,43 +371,3 @@ class Limiter:
 
 def _names(scopes: bytes, holder: bytes) -> bool:
     return any(scope.startswith(holder) for scope in scopes.split())
-
-
-def _verdict(
-    reply: list[Any], limits: tuple[Limit, ...], policy: KeyPolicy, wanted: Wanted
-) -> Admitted | Denied:
-    code, now_ms, flat, in_flight, failed = reply
-    readings = tuple(
-        Reading(
-            limit,
-            flat[3 * position],
-            flat[3 * position + 1],
-            flat[3 * position + 2] if flat[3 * position + 2] >= 0 else None,
-        )
-        for position, limit in enumerate(limits)
-    )
-    if code == 1 and not failed:
-        return Admitted(now_ms, readings, tuple(in_flight))
-    obstacles = tuple(
-        Obstacle(
-            readings[first - 1],
-            tuple(zip(rest[::2], rest[1::2], strict=True)),
-            max(1, _wanted_of(readings[first - 1].limit, wanted)),
-        )
-        for first, *rest in failed
-        if first > 0
-    )
-    if code == 1:
-        opened = {o.reading.limit: retry_at_ms(o, now_ms) for o in obstacles}
-        readings = tuple(replace(r, opens_at_ms=opened.get(r.limit)) for r in readings)
-        return Admitted(now_ms, readings, tuple(in_flight))
-    full = tuple(policy.concurrencies[-first - 1] for first, *_rest in failed if first < 0)
-    return deny(now_ms, readings, tuple(in_flight), obstacles, full)
-
-
-def _wanted_of(limit: Limit, wanted: Wanted) -> int:
-    if limit.unit is Unit.TOKENS:
-        return wanted.tokens_strict if limit.strict else wanted.tokens
-    if limit.unit is Unit.NANOUSD:
-        return wanted.nanousd_strict if limit.strict else wanted.nanousd
-    return 1
