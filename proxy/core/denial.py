@@ -1,14 +1,15 @@
 """Turns a denial of the limiter into the sentence and the headers a developer gets. Pure."""
 
 from keys.core.limits import Denied, Reading, Reason, Unit
-from proxy.core.errors import RateLimited, duration
+from proxy.core.errors import NeverAdmitted, RateLimited, duration
 from usage.core.price import NANOUSD_PER_USD
 
 
 def rate_limited(denied: Denied) -> RateLimited:
     """Return the 429 for `denied`: what limit, what was used, when to come back."""
     wait_s = _wait_s(denied)
-    return RateLimited(f"{_what(denied)} {_when(denied, wait_s)}", retry_after_s=wait_s)
+    kind = NeverAdmitted if denied.retry_at_ms is None else RateLimited
+    return kind(f"{_what(denied)} {_when(denied, wait_s)}", retry_after_s=wait_s)
 
 
 def _wait_s(denied: Denied) -> int:

@@ -9,6 +9,7 @@
     ├── BodyTooSlow           408 timeout_error
     ├── BodyTooLarge          413 request_too_large         closes the connection
     ├── RateLimited           429 rate_limit_error          Retry-After
+    │   └── NeverAdmitted                                   never retried
     ├── Fault                 500 api_error
     ├── UpstreamFailed        502 api_error
     ├── Unavailable           503 api_error                 Retry-After
@@ -99,6 +100,12 @@ class RateLimited(GatewayError):
     """A request limit, a concurrency limit or a budget said no."""
 
     status, wire_type = 429, "rate_limit_error"
+
+
+class NeverAdmitted(RateLimited):
+    """The same, for a request that no wait will let in: it wants more than the limit itself."""
+
+    retry_useless = True
 
 
 class Fault(GatewayError):

@@ -103,3 +103,13 @@ def test_amounts_are_read_by_people(number, unit, text):
 )
 def test_when_the_oldest_use_leaves(frees_at_ms, text):
     assert resets_in(a_reading(frees_at_ms=frees_at_ms), NOW_MS) == text
+
+
+def test_what_no_wait_will_let_in_is_not_to_be_tried_again():
+    denied = a_denial(Reason.REQUESTS, limit=0, used=0, retry_after_ms=None)
+    assert (b"x-should-retry", b"false") in rate_limited(denied).headers()
+
+
+def test_a_short_wait_may_be_waited():
+    names = [name for name, _value in rate_limited(a_denial(Reason.REQUESTS)).headers()]
+    assert names == [b"retry-after"]
