@@ -9,7 +9,7 @@
     ├── BodyTooSlow           408 timeout_error
     ├── BodyTooLarge          413 request_too_large         closes the connection
     ├── RateLimited           429 rate_limit_error          Retry-After
-    │   └── NeverAdmitted                                   never retried
+    │   └── NeverAdmitted     429 rate_limit_error          never retried
     ├── Fault                 500 api_error
     ├── UpstreamFailed        502 api_error
     ├── Unavailable           503 api_error                 Retry-After
