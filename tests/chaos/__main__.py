@@ -9,6 +9,7 @@ import random
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,10 +62,10 @@ def _besiege(
     time.sleep(3)  # Until all have begun.
     siege.run(names, seconds)
     crowd.stop()
-    ended = time.monotonic()
+    answered = time.monotonic()
     with stage.store() as store:
         stuck = wait_until_quiet(store, pace.lease_ttl_s)
-        quiet_s = time.monotonic() - ended
+        quiet_s = time.monotonic() - answered
         stuck += left_behind(store)
     stuck += in_flight_as_told(stage.urls, cast)
     differences, verified = _verify()
@@ -72,7 +73,12 @@ def _besiege(
         crowd.journal, stage.simulator.entries(), _rows(crowd.name), siege.incidents
     )
     findings.violations += stuck + differences
-    _report(crowd.journal, siege.incidents, findings, quiet_s, verified)
+    # Celery's worker may; whoever runs it starts it again.
+    ended = {program.name: program.ended_by_itself for program in stage.programs}
+    findings.violations += [
+        f"{gateway.name} ended by itself" for gateway in stage.gateways if ended[gateway.name]
+    ]
+    _report(crowd.journal, siege.incidents, findings, quiet_s, verified, Counter(ended))
     if findings.violations:
         _logs(stage)
     return 1 if findings.violations else 0
@@ -105,6 +111,7 @@ def _report(
     findings: Findings,
     quiet_s: float,
     verified: str,
+    ended: Counter[str],
 ) -> None:
     def counted(counts) -> str:  # type: ignore[no-untyped-def]
         return ", ".join(f"{name} {number:,}" for name, number in counts.most_common())
@@ -116,6 +123,7 @@ def _report(
     tell(f"exact      {findings.exact:,} rows equal upstream's counts")
     tell(f"quiet      {quiet_s:.1f} s after the last answer")
     tell(f"verify     {verified}")
+    tell(f"revived    {counted(+ended) or 'none ended by itself'}")
     tell(f"violations {len(findings.violations)}")
     for violation in findings.violations[:60]:
         tell(f"  {violation}")

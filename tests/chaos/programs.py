@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ class Program:
         self._log = log
         self._ready = ready
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._shall_run = False
+        self.ended_by_itself = 0
 
     @property
     def pid(self) -> int:
@@ -50,10 +54,22 @@ class Program:
 
     def launch(self) -> None:
         """Start it and do not wait."""
+        with self._lock:
+            self._launch()
+
+    def revive(self) -> None:
+        """Start it again if it has ended by itself, as a process manager does."""
+        with self._lock:
+            if self._shall_run and not self.runs:
+                self.ended_by_itself += 1
+                self._launch()
+
+    def _launch(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._words, cwd=ROOT, env=self._environment, stdout=log, stderr=log
             )
+        self._shall_run = True
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
@@ -72,20 +88,23 @@ class Program:
 
     def kill(self) -> None:
         """`kill -9`."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        self._signal(signal.SIGKILL)
 
     def stop(self) -> int:
         """Ask it to end; return its exit code."""
-        assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(STOP_S)
+        return self._signal(signal.SIGTERM)
 
     def end(self) -> None:
         """Make sure it is gone."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self.kill()
+
+    def _signal(self, signum: int) -> int:
+        with self._lock:
+            assert self._process is not None
+            self._shall_run = False
+            self._process.send_signal(signum)
+            return self._process.wait(STOP_S)
 
     def freeze(self) -> None:
         """`kill -STOP`."""

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.chaos.programs import Engine, Program, answers, free_port
 GATEWAYS = 2
 # A million requests of 0.9 KB would be too much for a small machine; a long run has less.
 BOOKS_MAX = 500_000
+REVIVE_EVERY_S = 0.5
 WORKER_WORDS = "--pool threads --concurrency 4 --without-gossip --without-mingle"
 
 
@@ -139,14 +141,23 @@ def _stage(folder: Path, database: Engine, store: Engine, simulator: SimulatorPr
     )
 
 
+def _revive(stage: Stage, over: threading.Event) -> None:
+    while not over.wait(REVIVE_EVERY_S):
+        for program in stage.programs:
+            program.revive()
+
+
 @contextlib.contextmanager
 def _started(stage: Stage) -> Iterator[None]:
+    over = threading.Event()
     try:
         for program in stage.programs:
             program.launch()
         for program in stage.programs:
             program.wait_until_ready()
+        threading.Thread(target=_revive, args=(stage, over), daemon=True).start()
         yield
     finally:
+        over.set()
         for program in stage.programs:
             program.end()
