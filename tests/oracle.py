@@ -134,13 +134,15 @@ class Window:
         """Let the clock show `now_ms`: what is ahead of it is used now, what is out is gone."""
         if self.limit.anchored:
             if self.start_ms > now_ms:
-                self.start_ms, self.moved_ms = now_ms, self.start_ms
+                self.moved_ms = max(self.moved_ms, self.start_ms)
+                self.start_ms = now_ms
             return
         self.uses = self.live(now_ms)
         ahead = [use for use in self.uses if self.bucket(use.at_ms) > self.bucket(now_ms)]
         if ahead:
             last = max(self.bucket(use.at_ms) for use in ahead)
-            self.moved_ms = (last + 1) * self.limit.bucket_s * 1000 - 1
+            until_ms = (last + 1) * self.limit.bucket_s * 1000 - 1
+            self.moved_ms = max(self.moved_ms, until_ms)
         for use in ahead:
             use.at_ms = now_ms
 
@@ -163,7 +165,8 @@ class Window:
         return found[0]
 
     def reset(self, now_ms: int, order: int) -> None:
-        self.uses, self.start_ms, self.moved_ms, self.emptied = [], 0, now_ms, order
+        self.uses, self.start_ms, self.emptied = [], 0, order
+        self.moved_ms = max(self.moved_ms, now_ms)
 
     def fits(self, used: int, held: int, asked: int) -> bool:
         """The rule of admission, as documented."""

@@ -11,7 +11,8 @@ for _, field in ipairs(redis.call('HKEYS', key)) do
   if string.sub(field, 1, 1) == 'b' then gone[#gone + 1] = field end
 end
 if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
-redis.call('HSET', key, 'u', 0, 'r', whole(clock(ARGV[1])))
+redis.call('HSET', key, 'u', 0)
+move(key, clock(ARGV[1]))
 if redis.call('HEXISTS', key, 'start') == 1 then
   redis.call('HSET', key, 'start', 0)
 else

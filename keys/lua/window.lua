@@ -35,6 +35,12 @@ local function clock(given_ms)
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- What was charged up to then may lie elsewhere from now on.
+local function move(key, until_ms)
+  local before_ms = tonumber(redis.call('HGET', key, 'r') or '0')
+  redis.call('HSET', key, 'r', whole(math.max(before_ms, until_ms)))
+end
+
 -- Forget the buckets that left, and fold the ones that lie ahead of a clock set back into now.
 local function roll(window)
   local first = window.current - window.buckets
@@ -60,7 +66,7 @@ local function roll(window)
   if #gone > 0 then redis.call('HDEL', window.key, unpack(gone)) end
   if ahead > 0 then
     redis.call('HINCRBY', window.key, 'b' .. whole(window.current), whole(ahead))
-    redis.call('HSET', window.key, 'r', whole((newest + 1) * window.bucket_ms - 1))
+    move(window.key, (newest + 1) * window.bucket_ms - 1)
     oldest = oldest or window.current
   end
   window.lo = oldest or window.current
@@ -80,7 +86,8 @@ local function open(shape, now)
     if window.start > 0 and now >= window.start + window.anchored_ms then
       window.used, window.start = 0, 0
     elseif window.start > now then
-      redis.call('HSET', window.key, 'start', whole(now), 'r', whole(window.start))
+      move(window.key, window.start)
+      redis.call('HSET', window.key, 'start', whole(now))
       window.start = now
     end
     return window

@@ -347,6 +347,21 @@ async def test_a_late_settlement_takes_nothing_back_from_a_window_reset_since(
     assert reading.used == 60 + 75
 
 
+async def test_a_late_settlement_takes_nothing_back_from_a_window_begun_since(limiter, clock):
+    policy = a_race_policy(Limit("k1.0", Unit.TOKENS, 2, 1_000, anchored=True))
+    await admit(limiter, policy=policy)
+    clock.now_ms += TTL_MS
+    await admit(limiter, "another", policy=policy)  # Finds it abandoned, and charges 40.
+    clock.now_ms += 10_000
+    await limiter.settle(a_settlement("another", 60, policy), again=False)
+    for _time in range(2):
+        clock.now_ms -= 86_400_000  # Twice, so that a window begins before the abandonment.
+        await limiter.peek(policy)
+    await limiter.settle(a_settlement(tokens=75, policy=policy), again=False)
+    [reading] = (await limiter.peek(policy)).readings
+    assert reading.used == 60 + 75
+
+
 async def test_an_abandoned_exchange_is_not_missing(limiter, clock):
     await admit(limiter)
     clock.now_ms += TTL_MS
