@@ -14,12 +14,11 @@ from keys.limiter import LimiterUnavailable
 from proxy.call import Call
 from proxy.core.denial import rate_limited, resets_in
 from proxy.core.errors import NotFound, Unavailable, UpstreamFailed, duration
-from proxy.core.headers import downstream_headers, upstream_headers
+from proxy.core.headers import downstream_headers
 from proxy.core.request import read_count
 from proxy.core.upstream_error import translate
-from proxy.gateway import Gateway, read_error
+from proxy.gateway import Gateway, limits_unknown, read_error
 from proxy.relay import Deadline, HungUp, TookTooLong
-from proxy.upstream import UpstreamUnreachable
 
 # What Anthropic's list uses when no limit is asked for, and its most.
 PAGE_ENTRIES, PAGE_ENTRIES_MAX = 20, 1000
@@ -108,19 +107,10 @@ class Endpoints:
         try:
             return await self._gateway.limiter.tick(policy, limit)
         except LimiterUnavailable as error:
-            raise Unavailable(
-                "The gateway cannot check limits just now. Try again shortly.", retry_after_s=2
-            ) from error
+            raise limits_unknown() from error
 
     async def _forward(self, call: Call, body: bytes) -> None:
-        gateway = self._gateway
-        headers = upstream_headers(call.raw_headers, list(gateway.upstream.credential))
-        try:
-            answer = await gateway.client.send(
-                gateway.upstream, "POST", "/v1/messages/count_tokens", call.query, headers, body
-            )
-        except UpstreamUnreachable as error:
-            raise UpstreamFailed("The upstream could not be reached. Try again shortly.") from error
+        answer = await self._gateway.ask_upstream(call, "/v1/messages/count_tokens", body)
         try:
             content = await read_error(answer)
             if answer.status != 200:

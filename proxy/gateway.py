@@ -199,9 +199,9 @@ class Gateway:
             # The lease may have been taken: give it back, or the sweep would charge it.
             closing, _metered = exchange.closing(ExchangeStatus.GATEWAY_ERROR, "store_unavailable")
             self._settler.void(exchange.settlement(closing))
-            raise _limits_unknown() from error
+            raise limits_unknown() from error
         except LimiterUnavailable as error:
-            raise _limits_unknown() from error
+            raise limits_unknown() from error
         except asyncio.CancelledError:
             closing, _metered = exchange.closing(ExchangeStatus.GATEWAY_ERROR, "cancelled")
             self._settler.void(exchange.settlement(closing))
@@ -275,14 +275,8 @@ class Gateway:
             await call.close()
 
     async def _relay(self, call: Call, exchange: Exchange, body: bytes, settle: "_Once") -> None:
-        headers = upstream_headers(call.raw_headers, list(self.upstream.credential))
         exchange.sent_upstream = True
-        try:
-            answer = await self.client.send(
-                self.upstream, "POST", "/v1/messages", call.query, headers, body
-            )
-        except UpstreamUnreachable as error:
-            raise UpstreamFailed("The upstream could not be reached. Try again shortly.") from error
+        answer = await self.ask_upstream(call, "/v1/messages", body)
         try:
             exchange.http_status = answer.status
             exchange.upstream_request_id = answer.headers.get("request-id", "")[:128]
@@ -307,6 +301,14 @@ class Gateway:
                 answer.release()
             else:
                 answer.close()
+
+    async def ask_upstream(self, call: Call, path: str, body: bytes) -> aiohttp.ClientResponse:
+        """Send the client's bytes upstream; return the answer. Raises `UpstreamFailed`."""
+        headers = upstream_headers(call.raw_headers, list(self.upstream.credential))
+        try:
+            return await self.client.send(self.upstream, "POST", path, call.query, headers, body)
+        except UpstreamUnreachable as error:
+            raise UpstreamFailed("The upstream could not be reached. Try again shortly.") from error
 
     async def _pass_error(
         self, call: Call, answer: aiohttp.ClientResponse, settle: "_Once"
@@ -384,7 +386,8 @@ def _offered(call: Call) -> list[str]:
     return [text for text in found if text]
 
 
-def _limits_unknown() -> Unavailable:
+def limits_unknown() -> Unavailable:
+    """Return the 503 for when the store that limits depend on does not answer."""
     return Unavailable(
         "The gateway cannot check limits just now. Try again shortly.", retry_after_s=2
     )
