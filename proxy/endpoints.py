@@ -114,13 +114,14 @@ class Endpoints:
         try:
             content = await read_error(answer)
             if answer.status != 200:
-                refusal = translate(answer.status, content, answer.headers.get("retry-after", ""))
+                retry_after = answer.header(b"retry-after").decode("latin-1")
+                refusal = translate(answer.status, content, retry_after)
                 if refusal is not None:
                     raise refusal
-            await call.start(answer.status, downstream_headers(answer.raw_headers))
+            await call.start(answer.status, downstream_headers(answer.headers))
             await call.write(content, more=False)
         finally:
-            answer.release()
+            answer.finish()
 
 
 def _query(call: Call) -> dict[str, str]:

@@ -11,8 +11,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
-
 from keys.core import secret
 from keys.core.access import (
     CatalogueModel,
@@ -42,7 +40,7 @@ from proxy.exchange import Exchange
 from proxy.policies import Policies, Published
 from proxy.relay import Deadline, Ending, HungUp, Patience, TookTooLong, end_stream, relay
 from proxy.settler import Settler
-from proxy.upstream import Upstream, UpstreamClient, UpstreamUnreachable
+from proxy.upstream import Answer, Upstream, UpstreamBroken, UpstreamClient, UpstreamUnreachable
 from usage.core.event import ExchangeStatus, Opening, encode_opening
 
 # Habits are guesses: losing the oldest of a hundred thousand costs one rough reservation.
@@ -279,7 +277,7 @@ class Gateway:
         answer = await self.ask_upstream(call, "/v1/messages", body)
         try:
             exchange.http_status = answer.status
-            exchange.upstream_request_id = answer.headers.get("request-id", "")[:128]
+            exchange.upstream_request_id = answer.header(b"request-id")[:128].decode("latin-1")
             if answer.status != 200:
                 await self._pass_error(call, answer, settle)
                 return
@@ -296,13 +294,9 @@ class Gateway:
             if ending is Ending.BROKEN:
                 settle(ExchangeStatus.HUNG_UP if call.hung_up else ExchangeStatus.UPSTREAM_ERROR)
         finally:
-            # An answer read to its end gives its connection back; any other is cut off.
-            if answer.content.at_eof():
-                answer.release()
-            else:
-                answer.close()
+            answer.finish()
 
-    async def ask_upstream(self, call: Call, path: str, body: bytes) -> aiohttp.ClientResponse:
+    async def ask_upstream(self, call: Call, path: str, body: bytes) -> Answer:
         """Send the client's bytes upstream; return the answer. Raises `UpstreamFailed`."""
         headers = upstream_headers(call.raw_headers, list(self.upstream.credential))
         try:
@@ -310,16 +304,14 @@ class Gateway:
         except UpstreamUnreachable as error:
             raise UpstreamFailed("The upstream could not be reached. Try again shortly.") from error
 
-    async def _pass_error(
-        self, call: Call, answer: aiohttp.ClientResponse, settle: "_Once"
-    ) -> None:
+    async def _pass_error(self, call: Call, answer: Answer, settle: "_Once") -> None:
         body = await read_error(answer)
-        translated = translate(answer.status, body, answer.headers.get("retry-after", ""))
+        translated = translate(answer.status, body, answer.header(b"retry-after").decode("latin-1"))
         if translated is not None:
             raise translated
         settle(ExchangeStatus.UPSTREAM_ERROR, "request")
         if not call.hung_up:
-            await call.start(answer.status, downstream_headers(answer.raw_headers))
+            await call.start(answer.status, downstream_headers(answer.headers))
             await call.write(body, more=False)
 
     def settle(self, exchange: Exchange, status: ExchangeStatus, error_type: str) -> None:
@@ -357,13 +349,13 @@ class _Once:
             self._gateway.settle(self._exchange, status, error_type)
 
 
-async def read_error(answer: aiohttp.ClientResponse) -> bytes:
+async def read_error(answer: Answer) -> bytes:
     """Return upstream's error body. Raises `UpstreamFailed` when it breaks off or is no such."""
     try:
-        body = await answer.content.read(ERROR_BYTES_MAX)
-        while not answer.content.at_eof() and len(body) < ERROR_BYTES_MAX:
-            body += await answer.content.read(ERROR_BYTES_MAX)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        body = b""
+        while len(body) < ERROR_BYTES_MAX and (piece := await answer.piece()):
+            body += piece
+    except UpstreamBroken as error:
         raise UpstreamFailed("The upstream broke off its answer.") from error
     return body
 

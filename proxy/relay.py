@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aiohttp
-
 from keys.core.access import Hangup
 from proxy.call import Call
 from proxy.core.errors import error_event
@@ -24,6 +22,7 @@ from proxy.core.headers import downstream_headers
 from proxy.core.meter import AnswerMeter, StreamMeter
 from proxy.core.sse import PING, Framer
 from proxy.exchange import Exchange
+from proxy.upstream import Answer, UpstreamBroken
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ class Deadline:
 async def relay(
     call: Call,
     exchange: Exchange,
-    answer: aiohttp.ClientResponse,
+    answer: Answer,
     ping_after_s: float,
     before_last: Callable[[], None],
 ) -> Ending:
@@ -99,10 +98,11 @@ async def relay(
 
     Returns `WHOLE` or `BROKEN`; leaving early is the deadline's to raise.
     """
-    streamed = answer.content_type == "text/event-stream"
-    exchange.meter = StreamMeter() if streamed else AnswerMeter(answer.content_length)
+    kind = answer.header(b"content-type").partition(b";")[0]
+    streamed = kind.strip().lower() == b"text/event-stream"
+    exchange.meter = StreamMeter() if streamed else AnswerMeter(answer.length)
     call.streaming = streamed
-    headers = downstream_headers(answer.raw_headers)
+    headers = downstream_headers(answer.headers)
     if streamed:
         # Pings and errors of ours would not fit into a length that upstream told.
         headers = [(name, value) for name, value in headers if name != b"content-length"]
@@ -123,19 +123,19 @@ async def end_stream(call: Call, message: str) -> None:
 
 
 async def _relay_answer(
-    call: Call, exchange: Exchange, answer: aiohttp.ClientResponse, before_last: Callable[[], None]
+    call: Call, exchange: Exchange, answer: Answer, before_last: Callable[[], None]
 ) -> Ending:
     meter = exchange.meter
     assert isinstance(meter, AnswerMeter)
     try:
-        async for chunk in answer.content.iter_any():
+        while chunk := await answer.piece():
             _note_first_byte(exchange)
             meter.feed(chunk)
             if meter.whole:
                 before_last()
             if not call.hung_up:
                 await call.write(chunk, more=True)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except UpstreamBroken as error:
         _log_broken(call, error)
         return Ending.BROKEN
     meter.end()
@@ -148,14 +148,14 @@ async def _relay_answer(
 async def _relay_stream(
     call: Call,
     exchange: Exchange,
-    answer: aiohttp.ClientResponse,
+    answer: Answer,
     pinger: "_Pinger",
     before_last: Callable[[], None],
 ) -> Ending:
     meter, framer = exchange.meter, Framer()
     assert isinstance(meter, StreamMeter)
     try:
-        async for chunk in answer.content.iter_any():
+        while chunk := await answer.piece():
             events = framer.feed(chunk)
             if not events:
                 continue
@@ -166,7 +166,7 @@ async def _relay_stream(
             pinger.note(framer.framed)
             if not call.hung_up:
                 await call.write(events, more=True)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except UpstreamBroken as error:
         _log_broken(call, error)
     whole = meter.whole or bool(meter.error_type)
     if not call.hung_up:
@@ -179,7 +179,7 @@ async def _relay_stream(
 
 
 def _log_broken(call: Call, error: Exception) -> None:
-    logger.warning("upstream broke off: %r", error, extra={"request_id": call.request_id})
+    logger.warning("upstream broke off: %s", error, extra={"request_id": call.request_id})
     # The answer keeps the error, whose frames keep the answer: a circle.
     error.__traceback__ = None
 

@@ -18,6 +18,10 @@ class UpstreamUnreachable(Exception):
     """No answer came: no connection, a broken one, or silence for too long."""
 
 
+class UpstreamBroken(Exception):
+    """An answer that had begun broke off, or fell silent for too long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """An Anthropic-compatible account: its name in the ledger, its address, our credential."""
@@ -25,6 +29,43 @@ class Upstream:
     name: str
     base_url: str
     credential: tuple[tuple[bytes, bytes], ...]
+
+
+class Answer:
+    """What upstream answers: status and headers are here, the body comes in pieces.
+
+    Header names are lower case. Whoever has an answer calls `finish()` on it, whatever happened.
+    """
+
+    __slots__ = ("_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Headers = [(name.lower(), value) for name, value in response.raw_headers]
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of a header, empty if it is not there."""
+        return next((value for found, value in self.headers if found == name), b"")
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body as told beforehand, `None` if they were not."""
+        return self._response.content_length
+
+    async def piece(self) -> bytes:
+        """Return what came next, empty at the end. Raises `UpstreamBroken`."""
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamBroken(repr(error)) from None
+
+    def finish(self) -> None:
+        """Give the connection back if the body was read to its end, and cut it off if not."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
 
 
 class UpstreamClient:
@@ -58,20 +99,21 @@ class UpstreamClient:
         query: bytes,
         headers: Headers,
         body: bytes,
-    ) -> aiohttp.ClientResponse:
-        """Return upstream's answer as soon as its headers are there.
+    ) -> Answer:
+        """Return upstream's answer as soon as its headers are there. The caller finishes it.
 
-        The caller reads `response.content` and must `release()` or `close()` it.
         Raises `UpstreamUnreachable`.
         """
         suffix = "?" + query.decode("latin-1") if query else ""
         try:
-            return await self._session.request(
-                method,
-                URL(upstream.base_url + path + suffix, encoded=True),
-                headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers],
-                data=body,
-                allow_redirects=False,
+            return Answer(
+                await self._session.request(
+                    method,
+                    URL(upstream.base_url + path + suffix, encoded=True),
+                    headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers],
+                    data=body,
+                    allow_redirects=False,
+                )
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnreachable(f"{type(error).__name__}: {error}") from error
