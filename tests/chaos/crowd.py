@@ -47,6 +47,7 @@ class Crowd:
     seed: int
     patience_s: float
     name: str = "chaos"
+    quick_clients: int = QUICK_CLIENTS
     keeps_journal: bool = True
     journal: list[Request] = field(default_factory=list)
     open: set[str] = field(default_factory=set)
@@ -89,7 +90,7 @@ class Crowd:
         ):
             for number in range(self.streams):
                 group.create_task(self._client(session, number, SLOW, (0.0, 0.05)))
-            for number in range(self.streams, self.streams + QUICK_CLIENTS):
+            for number in range(self.streams, self.streams + self.quick_clients):
                 group.create_task(self._client(session, number, QUICK, THINKING_S))
             for number in range(1000, 1000 + FILLING_CLIENTS):
                 group.create_task(

@@ -49,7 +49,10 @@ class Samples:
 def main() -> int:
     """Run what the command line asks for; return the exit code."""
     options = _options()
-    _tell(f"soak: {options.minutes:g} minutes, {options.streams} streams, seed {options.seed}")
+    _tell(
+        f"soak: {options.minutes:g} minutes, {options.streams} streams,"
+        f" {options.quick} quick clients, seed {options.seed}"
+    )
     with installation(books_max=BOOKS_MAX, DRAIN_SECONDS_MAX="10") as stage:
         samples, answered, findings = _soak(stage, options)
     warm_up_s = options.minutes * 60 * WARM_UP_SHARE
@@ -70,7 +73,13 @@ def _soak(stage: Stage, options: argparse.Namespace) -> tuple[Samples, dict[str,
     from tests.chaos.crowd import Crowd
 
     crowd = Crowd(
-        stage.urls, developers(), options.streams, options.seed, PATIENCE_S, keeps_journal=False
+        stage.urls,
+        developers(),
+        options.streams,
+        options.seed,
+        PATIENCE_S,
+        quick_clients=options.quick,
+        keeps_journal=False,
     )
     crowd.start()
     samples = Samples()
@@ -157,6 +166,7 @@ def _as_json(
     return {
         "minutes": options.minutes,
         "streams": options.streams,
+        "quick": options.quick,
         "trends": {name: asdict(found) | {"flat": found.flat} for name, found in trends.items()},
         "answered": dict(answered),
         "findings": list(findings),
@@ -173,6 +183,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--streams", type=int, default=30, help="clients that listen to streams")
+    parser.add_argument("--quick", type=int, default=8, help="clients of 3 small requests a second")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--json", type=Path, help="file for every sample")
     return parser.parse_args()
