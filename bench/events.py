@@ -7,7 +7,15 @@ from itertools import islice
 from django.conf import settings
 from redis import Redis
 
-from usage.core.event import Closing, ExchangeStatus, Opening, encode_closing, encode_opening
+from usage.core.event import (
+    Attempt,
+    CacheOutcome,
+    Closing,
+    ExchangeStatus,
+    Opening,
+    encode_closing,
+    encode_opening,
+)
 from usage.core.tokens import TokenUsage
 from usage.ledger import events_key
 
@@ -17,10 +25,16 @@ _CLOSING = Closing(
     http_status=200,
     error_type="",
     model_answered="claude-haiku-4-5-20251001",
+    upstream="default",
     upstream_request_id="req_011CS",
+    attempts=(Attempt("default", "answered", 340),),
+    cache=CacheOutcome.MISS,
+    cache_source="",
     usage=TokenUsage(input_tokens=1200, output_tokens=300, cache_read_input_tokens=9000),
     charged_tokens=2_400,
     cost_nanousd=3_600_000,
+    saved_tokens=0,
+    saved_nanousd=0,
     estimated=False,
     first_byte_ms=350,
     total_ms=4_200,
@@ -37,7 +51,6 @@ def event(apikey_id: int, charged_at_ms: int) -> dict[str, object]:
         model_requested="claude-haiku-4-5",
         streamed=True,
         admitted_at_ms=charged_at_ms - _CLOSING.total_ms,
-        upstream="default",
         client_address="192.0.2.7",
         client_agent="claude-cli/2.1.330 (external, sdk-cli)",
         session_id="31a427e8-2d40-4463-a888-d1203e9076a3",

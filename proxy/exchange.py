@@ -12,7 +12,7 @@ from keys.limiter import Progress, Settlement
 from proxy.core.habit import Habit
 from proxy.core.meter import AnswerMeter, Metered, StreamMeter
 from proxy.core.request import MessagesRequest
-from usage.core.event import Closing, ExchangeStatus, encode_closing
+from usage.core.event import CacheOutcome, Closing, ExchangeStatus, encode_closing
 from usage.core.price import PriceBook, cost_nanousd
 from usage.core.tokens import TokenUsage, weigh
 
@@ -41,6 +41,7 @@ class Exchange:
     first_byte: float | None = None
     sent_upstream: bool = False
     http_status: int = 0
+    upstream: str = ""
     upstream_request_id: str = ""
     meter: StreamMeter | AnswerMeter | None = None
 
@@ -54,10 +55,16 @@ class Exchange:
             http_status=self.http_status,
             error_type=error_type or metered.error_type,
             model_answered=metered.model[:256],
+            upstream=self.upstream,
             upstream_request_id=self.upstream_request_id,
+            attempts=(),
+            cache=CacheOutcome.BYPASS,
+            cache_source="",
             usage=usage,
             charged_tokens=weigh(usage, self.cache_read_weight_percent),
             cost_nanousd=cost_nanousd(usage, price),
+            saved_tokens=0,
+            saved_nanousd=0,
             estimated=metered.estimated,
             first_byte_ms=self._since(self.first_byte),
             total_ms=self._since(time.monotonic()) or 0,

@@ -227,7 +227,6 @@ class Gateway:
             model_requested=request.model,
             streamed=request.streamed,
             admitted_at_ms=now_ms,
-            upstream=self.upstream.name,
             client_address=str(call.address(self.bounds.trusted_proxies) or ""),
             client_agent=call.text(b"user-agent"),
             session_id=call.text(b"x-claude-code-session-id", 64),
@@ -276,6 +275,7 @@ class Gateway:
         exchange.sent_upstream = True
         answer = await self.ask_upstream(call, "/v1/messages", body)
         try:
+            exchange.upstream = self.upstream.name
             exchange.http_status = answer.status
             exchange.upstream_request_id = answer.header(b"request-id")[:128].decode("latin-1")
             if answer.status != 200:

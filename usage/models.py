@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from keys.models import ApiKey, ClaudeModel, Team
-from usage.core.event import ExchangeStatus
+from usage.core.event import CacheOutcome, ExchangeStatus
 
 # Longer text from clients or upstream is cut: an index entry must stay below 2,704 bytes.
 TEXT_CHARS_MAX = 200
@@ -28,7 +28,9 @@ TOKEN_COUNTS = (
     "cache_creation_1h_input_tokens",
     "cache_read_input_tokens",
 )
-AMOUNTS = (*TOKEN_COUNTS, "web_search_requests", "charged_tokens", "cost_nanousd")
+CHARGES = (*TOKEN_COUNTS, "web_search_requests", "charged_tokens", "cost_nanousd")
+SAVINGS = ("saved_tokens", "saved_nanousd")
+AMOUNTS = (*CHARGES, *SAVINGS)
 
 
 def _text_field() -> "models.CharField[str, str]":
@@ -45,7 +47,9 @@ class LedgerEntry(models.Model):
     """One exchange: who, when, what, how it ended, every kind of token, what it cost.
 
     Never changed once written, but for an abandoned one that its late settlement replaces. Times
-    in milliseconds count from `admitted_at`; `estimated` says that counts are ours.
+    in milliseconds count from `admitted_at`; `estimated` says that counts are ours. `attempts` are
+    the accounts that were asked, `null` when that is not known. What has a default in the database
+    was added later: the release before goes on writing while this one is rolled out.
     """
 
     exchange_id = models.UUIDField(primary_key=True)
@@ -81,6 +85,15 @@ class LedgerEntry(models.Model):
     first_byte_ms = models.BigIntegerField(null=True)
     total_ms = models.BigIntegerField()
     anchors = models.JSONField(null=True)
+    attempts = models.JSONField(null=True)
+    cache = models.CharField(
+        max_length=8,
+        choices=[(c.value, c.value) for c in CacheOutcome],
+        db_default=CacheOutcome.BYPASS.value,
+    )
+    cache_source = models.CharField(max_length=TEXT_CHARS_MAX, blank=True, db_default="")
+    saved_tokens = models.BigIntegerField(db_default=0)
+    saved_nanousd = models.BigIntegerField(db_default=0)
 
     class Meta:
         verbose_name = "ledger entry"
@@ -124,8 +137,15 @@ class LedgerEntry(models.Model):
                 name="ledgerentry_status",
             ),
             models.CheckConstraint(
-                condition=Q(**{f"{amount}__gte": 0 for amount in AMOUNTS}),
+                condition=Q(**{f"{amount}__gte": 0 for amount in CHARGES}),
                 name="ledgerentry_amounts_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(**{f"{amount}__gte": 0 for amount in SAVINGS}),
+                name="ledgerentry_savings_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(cache__in=[c.value for c in CacheOutcome]), name="ledgerentry_cache"
             ),
             models.CheckConstraint(
                 condition=Q(admitted_at__range=(EARLIEST, LATEST)),
@@ -170,6 +190,10 @@ class HourlyRollup(models.Model):
     web_search_requests = models.BigIntegerField()
     charged_tokens = models.BigIntegerField()
     cost_nanousd = models.BigIntegerField()
+    cache_hits = models.BigIntegerField(db_default=0)
+    cache_misses = models.BigIntegerField(db_default=0)
+    saved_tokens = models.BigIntegerField(db_default=0)
+    saved_nanousd = models.BigIntegerField(db_default=0)
 
     class Meta:
         verbose_name = "hourly roll-up"

@@ -19,6 +19,8 @@ _TEXTS = (
     "agent_id",
     "parent_agent_id",
     "inference_geo",
+    "cache",
+    "cache_source",
 )
 _OTHERS = {
     "apikey_id": "bigint",
@@ -31,6 +33,7 @@ _OTHERS = {
     "first_byte_ms": "bigint",
     "total_ms": "bigint",
     "anchors": "jsonb",
+    "attempts": "jsonb",
 } | dict.fromkeys(AMOUNTS, "bigint")
 
 # What one ledger row adds to its roll-up row.
@@ -40,6 +43,8 @@ _ADDED = {
     "hung_up": "(status = 'hung_up')::int",
     "abandoned": "(status = 'abandoned')::int",
     "estimated": "estimated::int",
+    "cache_hits": "(cache = 'hit')::int",
+    "cache_misses": "(cache = 'miss')::int",
 } | {name: name for name in AMOUNTS}
 _GROUP = {
     "hour": "date_trunc('hour', settled_at, 'UTC')",

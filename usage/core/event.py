@@ -3,6 +3,9 @@
 An event is a flat JSON object with the fields of `Opening`, written when the exchange is admitted,
 overlaid by those of `Closing`, written when it is settled. When the holder died there is no
 closing: the sweep's event carries the opening, the last progress, and status `abandoned`.
+
+Events of the release before the response cache have `upstream` in the opening and nothing of
+cache and attempts; they are read as exchanges that went past the cache.
 """
 
 import enum
@@ -24,6 +27,27 @@ class ExchangeStatus(enum.StrEnum):
     ABANDONED = "abandoned"  # the process that held it died; charged by the sweep
 
 
+class CacheOutcome(enum.StrEnum):
+    """What the response cache had to do with an exchange."""
+
+    HIT = "hit"  # answered out of it
+    MISS = "miss"  # it was asked and had no answer
+    BYPASS = "bypass"  # it was not asked
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try with one upstream account: how it ended, and after how long.
+
+    `outcome` is "answered", a status that made the gateway try elsewhere ("529"), or what broke:
+    "connect", "broken", "timeout".
+    """
+
+    account: str
+    outcome: str
+    milliseconds: int
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What is known at admission. `exchange_id` is 32 hexadecimal characters, time first.
@@ -38,7 +62,6 @@ class Opening:
     model_requested: str
     streamed: bool
     admitted_at_ms: int
-    upstream: str
     client_address: str
     client_agent: str
     session_id: str
@@ -53,19 +76,40 @@ class Closing:
     """What is known at the end. Times are milliseconds after admission, `None` if never reached.
 
     `charged_tokens` is what the budgets were charged; `estimated` says that counts are ours.
+    `upstream` is the account that answered, "" if none did; `attempts` are all that were asked.
+    On a cache hit `cache_source` is the request id whose answer it was, `saved_*` are what the
+    original was charged above this one, and the counts in `usage` are 0: upstream counted nothing.
     """
 
     status: ExchangeStatus
     http_status: int
     error_type: str
     model_answered: str
+    upstream: str
     upstream_request_id: str
+    attempts: tuple[Attempt, ...]
+    cache: CacheOutcome
+    cache_source: str
     usage: TokenUsage
     charged_tokens: int
     cost_nanousd: int
+    saved_tokens: int
+    saved_nanousd: int
     estimated: bool
     first_byte_ms: int | None
     total_ms: int
+
+
+# What an event leaves out that nothing reported, or that is older than these fields. Attempts that
+# are not known are none at all, unlike no attempts.
+_UNKNOWN: dict[str, Any] = {
+    "upstream": "",
+    "attempts": None,
+    "cache": CacheOutcome.BYPASS,
+    "cache_source": "",
+    "saved_tokens": 0,
+    "saved_nanousd": 0,
+}
 
 
 def encode_opening(opening: Opening) -> bytes:
@@ -87,7 +131,7 @@ def join(opening: bytes, closing: bytes | None, charged_at_ms: int) -> dict[str,
     Raises `ValueError` for bytes that are no such event; what the fields hold is left to the
     columns they go to.
     """
-    row = _object(opening, "the opening")
+    row = _UNKNOWN | _object(opening, "the opening")
     if "exchange_id" not in row:
         raise ValueError("the opening has no exchange_id")
     row |= _object(closing, "the closing") if closing else _never_reported(row)

@@ -1,14 +1,28 @@
 import datetime as dt
 import logging
 import threading
+import uuid
 
 import pytest
 from django.db import connection
 from redis import ConnectionError, Redis
 
-from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event, append_fields
+from tests.ledger_events import (
+    NOON_MS,
+    a_closing,
+    an_opening,
+    append_event,
+    append_fields,
+    old_event,
+)
 from usage import ledger
-from usage.core.event import ExchangeStatus, encode_closing, encode_opening
+from usage.core.event import (
+    Attempt,
+    CacheOutcome,
+    ExchangeStatus,
+    encode_closing,
+    encode_opening,
+)
 from usage.core.tokens import TokenUsage
 from usage.models import DeadLetter, HourlyRollup, LedgerEntry
 from usage.statements import COMPARE
@@ -21,6 +35,19 @@ ABANDONED = a_closing(
     cost_nanousd=40_000,
     estimated=True,
 )
+
+# As that release's drain names the columns, a few of them enough to be taken.
+INSERT_OF_THE_RELEASE_BEFORE = """
+INSERT INTO usage_ledgerentry (
+    exchange_id, apikey_id, admitted_at, settled_at, status, http_status, streamed, estimated,
+    error_type, model_requested, model_answered, upstream, upstream_request_id, client_address,
+    client_agent, session_id, agent_id, parent_agent_id, inference_geo, input_tokens,
+    output_tokens, cache_creation_input_tokens, cache_creation_1h_input_tokens,
+    cache_read_input_tokens, web_search_requests, charged_tokens, cost_nanousd,
+    input_tokens_estimate, cost_nanousd_estimate, total_ms
+) VALUES (%s, 12, now(), now(), 'completed', 200, true, false,
+    '', '', '', '', '', '', '', '', '', '', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+"""
 
 
 def totals():
@@ -64,6 +91,69 @@ def test_a_settlement_becomes_a_row(db, valkey):
     assert (row.cache_creation_1h_input_tokens, row.cache_read_input_tokens) == (4, 5)
     assert (row.web_search_requests, row.inference_geo) == (6, "us")
     assert (row.charged_tokens, row.cost_nanousd, row.first_byte_ms) == (7, 8, None)
+
+
+A_HIT = {
+    "cache": CacheOutcome.HIT,
+    "cache_source": "req_filler",
+    "usage": TokenUsage(),
+    "charged_tokens": 12,
+    "cost_nanousd": 20_000,
+    "saved_tokens": 108,
+    "saved_nanousd": 180_000,
+    "upstream": "",
+    "attempts": (),
+}
+
+
+def test_a_hit_is_a_row_that_says_what_filled_the_cache_and_what_was_saved(db, valkey):
+    append_event(valkey, an_opening(), a_closing(**A_HIT))
+    ledger.drain()
+    row = LedgerEntry.objects.get()
+    assert (row.cache, row.cache_source) == ("hit", "req_filler")
+    assert (row.charged_tokens, row.saved_tokens) == (12, 108)
+    assert (row.cost_nanousd, row.saved_nanousd) == (20_000, 180_000)
+    assert (row.input_tokens, row.output_tokens, row.upstream, row.attempts) == (0, 0, "", [])
+
+
+def test_hits_misses_and_savings_are_rolled_up(db, valkey):
+    append_event(valkey, an_opening(), a_closing(**A_HIT))
+    append_event(valkey, an_opening(), a_closing(**A_HIT))
+    append_event(valkey, an_opening(), a_closing(cache=CacheOutcome.MISS))
+    append_event(valkey, an_opening(), a_closing(cache=CacheOutcome.BYPASS))
+    ledger.drain()
+    row = HourlyRollup.objects.get()
+    assert (row.requests, row.cache_hits, row.cache_misses) == (4, 2, 1)
+    assert (row.charged_tokens, row.saved_tokens, row.saved_nanousd) == (264, 216, 360_000)
+
+
+def test_every_attempt_is_kept_with_the_row(db, valkey):
+    tried = (Attempt("first", "529", 12), Attempt("second", "answered", 340))
+    append_event(valkey, an_opening(), a_closing(attempts=tried))
+    ledger.drain()
+    assert LedgerEntry.objects.get().attempts == [
+        {"account": "first", "outcome": "529", "milliseconds": 12},
+        {"account": "second", "outcome": "answered", "milliseconds": 340},
+    ]
+
+
+def test_an_event_of_the_release_before_the_cache_becomes_a_row(db, valkey):
+    append_fields(valkey, old_event("settled"))
+    append_fields(valkey, old_event("never_reported"))
+    ledger.drain()
+    rows = LedgerEntry.objects.order_by("status")
+    assert [(row.status, row.upstream, row.cache, row.attempts) for row in rows] == [
+        ("abandoned", "default", "bypass", None),
+        ("completed", "default", "bypass", None),
+    ]
+    assert DeadLetter.objects.count() == 0
+
+
+def test_what_the_release_before_writes_into_the_new_table_is_an_entry(db):
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_OF_THE_RELEASE_BEFORE, [uuid.uuid4()])
+    row = LedgerEntry.objects.get()
+    assert (row.cache, row.cache_source, row.saved_tokens, row.attempts) == ("bypass", "", 0, None)
 
 
 def test_a_row_is_rolled_up_under_its_hour_key_team_and_model(db, valkey):
@@ -266,6 +356,8 @@ def a_bad_closing(**fields):
         pytest.param(a_bad_closing(usage=TokenUsage(input_tokens=-1)), id="a negative count"),
         pytest.param(a_bad_closing(cost_nanousd=1e30), id="a cost beyond 64 bits"),
         pytest.param(a_bad_closing(usage=None), id="no usage"),
+        pytest.param(a_bad_closing(cache="perhaps"), id="an unknown outcome of the cache"),
+        pytest.param(a_bad_closing(saved_tokens=-1), id="a negative saving"),
     ],
 )
 def test_a_bad_event_becomes_a_dead_letter_and_holds_nobody_up(db, valkey, errors, bad):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event
 from usage import ledger
-from usage.core.event import ExchangeStatus
+from usage.core.event import CacheOutcome, ExchangeStatus
 from usage.core.tokens import TokenUsage
 from usage.models import AMOUNTS, HourlyRollup, LedgerEntry
 
@@ -29,6 +29,7 @@ class Told:
     hour: int
     answered: str
     tokens: int
+    cache: CacheOutcome
 
     @property
     def abandoned(self):
@@ -47,6 +48,9 @@ class Told:
             usage=TokenUsage(*range(self.tokens, self.tokens + 6)),
             charged_tokens=self.tokens,
             cost_nanousd=self.tokens * 1_000,
+            cache=self.cache,
+            saved_tokens=self.tokens * 9,
+            saved_nanousd=self.tokens * 9_000,
         )
         append_event(valkey, opening, closing, charged_at_ms=NOON_MS + self.hour * HOUR_MS)
 
@@ -60,6 +64,7 @@ tellings = st.builds(
     hour=st.integers(0, 2),
     answered=st.sampled_from(["", "opus"]),
     tokens=st.integers(0, 1_000),
+    cache=st.sampled_from(CacheOutcome),
 )
 # What may happen next: an event, a drain, or a drain that forgot how far it had come.
 steps = st.lists(st.one_of(tellings, st.sampled_from(["drain", "replay"])), max_size=25)
@@ -92,12 +97,16 @@ def expected_rollup(rows):
             web_search_requests=row.tokens + 5,
             charged_tokens=row.tokens,
             cost_nanousd=row.tokens * 1_000,
+            cache_hits=row.cache is CacheOutcome.HIT,
+            cache_misses=row.cache is CacheOutcome.MISS,
+            saved_tokens=row.tokens * 9,
+            saved_nanousd=row.tokens * 9_000,
         )
     return sums
 
 
 def stored_rollup():
-    names = ("requests", "errors", "hung_up", "abandoned", *AMOUNTS)
+    names = ("requests", "errors", "hung_up", "abandoned", "cache_hits", "cache_misses", *AMOUNTS)
     sums = {
         (row.hour.hour - 12, row.apikey_id, row.team_id, row.model): Counter(
             {name: getattr(row, name) for name in names}

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from tests.ledger_events import NOON_MS, a_closing, an_opening
+from tests.ledger_events import NOON_MS, a_closing, an_opening, old_event
 from usage.core.event import ExchangeStatus, encode_closing, encode_opening, join, parse_anchors
 from usage.core.tokens import TokenUsage
 
@@ -29,6 +29,16 @@ def test_abandoned_and_settled_rows_have_the_same_fields():
     opening = encode_opening(an_opening())
     settled = join(opening, encode_closing(a_closing()), NOON_MS)
     assert join(opening, None, NOON_MS).keys() == settled.keys()
+
+
+@pytest.mark.parametrize("how", ["settled", "never_reported"])
+def test_an_event_of_the_release_before_the_cache_went_past_it(how):
+    event = old_event(how)
+    row = join(event["o"], event["c"], NOON_MS)
+    assert (row["upstream"], row["attempts"]) == ("default", None)
+    assert (row["cache"], row["cache_source"]) == ("bypass", "")
+    assert (row["saved_tokens"], row["saved_nanousd"]) == (0, 0)
+    assert row.keys() == join(OPENING, CLOSING, NOON_MS).keys()
 
 
 def test_a_nul_character_is_replaced_rather_than_lost_with_its_charge():
