@@ -14,6 +14,8 @@ from django.core.checks import CheckMessage, Error, Warning, register, run_check
 from django.core.exceptions import ImproperlyConfigured
 
 from claudcode import stores
+from proxy import credentials
+from proxy.core.account import BadAddress, parse_base_url
 
 TAG = "claudcode"
 VALKEY_SCHEMES = frozenset({"redis", "rediss", "unix"})
@@ -150,10 +152,12 @@ def _log_level() -> Findings:
 
 @_checks.append
 def _upstream() -> Findings:
-    if not _is_http(settings.ANTHROPIC_BASE_URL):
+    try:
+        parse_base_url(settings.ANTHROPIC_BASE_URL)
+    except BadAddress as error:
         yield _error(
             "E010",
-            "ANTHROPIC_BASE_URL is not an http(s) URL.",
+            f"ANTHROPIC_BASE_URL cannot be used. {error}",
             "Unset it for Anthropic's own, or give a whole URL without /v1.",
         )
     if settings.ANTHROPIC_API_KEY and settings.ANTHROPIC_AUTH_TOKEN:
@@ -166,6 +170,16 @@ def _upstream() -> Findings:
         # It becomes a header, where a line break would start another one.
         if not getattr(settings, name).isprintable() or not getattr(settings, name).isascii():
             yield _error("E012", f"{name} holds a character no key has.", "Copy it once more.")
+
+
+@_checks.append
+def _credential_keys() -> Findings:
+    if not all(credentials.is_key(key) for key in settings.CREDENTIAL_KEYS):
+        yield _error(
+            "E015",
+            "CLAUDCODE_CREDENTIAL_KEYS holds something that is no key.",
+            "A key is 32 random bytes in URL-safe base64: openssl rand -base64 32 | tr +/ -_",
+        )
 
 
 @_checks.append

@@ -69,6 +69,17 @@ ANTHROPIC_AUTH_TOKEN = env.secret(
 ANTHROPIC_BASE_URL = env.text(
     "ANTHROPIC_BASE_URL", "https://api.anthropic.com", "Where exchanges are relayed to."
 )
+CREDENTIAL_KEYS = env.csv(
+    "CLAUDCODE_CREDENTIAL_KEYS",
+    "",
+    "Keys that seal upstream credentials in Postgres, by commas: the first seals, every one opens."
+    " Made for you in the state folder when Postgres or Valkey is embedded.",
+)
+UPSTREAM_SIMULATED = env.boolean(
+    "CLAUDCODE_UPSTREAM_SIMULATED",
+    False,
+    "Set by `manage.py up` when the simulator answers for want of an account.",
+)
 UPSTREAM_CONNECT_SECONDS_MAX = env.decimal(
     "CLAUDCODE_UPSTREAM_CONNECT_SECONDS_MAX", 5.0, "Longest wait for a connection upstream."
 )

@@ -1,10 +1,11 @@
-"""The data plane as a Django app; it has no tables."""
+"""The Django app of the data plane and of the upstream accounts it sends to."""
 
 from django.apps import AppConfig
 
 
 class ProxyConfig(AppConfig):
-    """Names the app."""
+    """Registers the models under the label `proxy`."""
 
     name = "proxy"
     verbose_name = "Gateway"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -83,13 +83,15 @@ def missing_urls() -> tuple[bool, bool]:
 
 
 def export_addresses(state: StateFolder, addresses: Addresses) -> None:
-    """Give this process and its children the engines' addresses and the state's secret key."""
+    """Give this process and its children the engines' addresses and the state's keys."""
     urls = {"DATABASE_URL": addresses.database_url, "VALKEY_URL": addresses.valkey_url}
     embedded = {name: url for name, url in urls.items() if url}
     for name, url in embedded.items():
         env.export(name, url)
     if embedded and not env.is_set("CLAUDCODE_SECRET_KEY"):
         env.export("CLAUDCODE_SECRET_KEY", state.secret_key())
+    if embedded and not env.is_set("CLAUDCODE_CREDENTIAL_KEYS"):
+        env.export("CLAUDCODE_CREDENTIAL_KEYS", state.credential_key())
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
     users         shared lock of the commands that use engines they did not start
     addresses     JSON, who holds the lock and the URLs; meaningful only while `lock` is held
     secret_key    Django's, made once
+    credential_key    seals upstream credentials, made once
     logs/         of both engines, bounded
     run/          sockets; a private folder under /tmp when this path is too long for a socket
     postgres/ valkey/   the data
@@ -11,6 +12,7 @@
 The kernel frees a lock when its holder dies, however it dies, so nothing here can go stale.
 """
 
+import base64
 import contextlib
 import fcntl
 import json
@@ -118,10 +120,13 @@ class StateFolder:
 
     def secret_key(self) -> str:
         """Return Django's secret key of this state, made at the first call."""
-        path = self.path / "secret_key"
-        if not path.exists():
-            _write_private(path, secrets.token_urlsafe(50))
-        return path.read_text().strip()
+        return self._kept("secret_key", secrets.token_urlsafe(50))
+
+    def credential_key(self) -> str:
+        """Return the key that seals this state's upstream credentials, made at the first call."""
+        return self._kept(
+            "credential_key", base64.urlsafe_b64encode(secrets.token_bytes()).decode()
+        )
 
     def engine_folder(self, name: str, user: EngineUser) -> Path:
         """Return the data folder of an engine, 0700 and owned by `user`.
@@ -165,6 +170,12 @@ class StateFolder:
             yield folder
         finally:
             _remove_sockets(run)
+
+    def _kept(self, name: str, fresh: str) -> str:
+        path = self.path / name
+        if not path.exists():
+            _write_private(path, fresh)
+        return path.read_text().strip()
 
     def _secure(self) -> None:
         # Root's engines run as another user, who must pass through; nobody may list it.
