@@ -10,6 +10,7 @@ from django.db.models import Field, Model
 from django.utils import timezone
 
 from keys.core.access import may_match
+from keys.core.budget import BudgetSpec
 from keys.models import ClaudeModel, Team
 
 
@@ -25,6 +26,9 @@ class ApiKeyChanges(TypedDict, total=False):
     cidrs: list[str]
     expires_at: dt.datetime | None
     hangup: str
+    wait_s: int
+    cache_enabled: bool
+    during_maintenance: bool
 
 
 class TeamChanges(TypedDict, total=False):
@@ -33,6 +37,8 @@ class TeamChanges(TypedDict, total=False):
     name: str
     rpm: int | None
     concurrency: int | None
+    cache_enabled: bool
+    cache_shared: bool
 
 
 class ClaudeModelChanges(TypedDict, total=False):
@@ -42,6 +48,7 @@ class ClaudeModelChanges(TypedDict, total=False):
     released_at: dt.datetime
     context_window_tokens: int
     output_tokens_max: int
+    cache_ttl_s: int
     enabled: bool
     position: int
 
@@ -63,6 +70,17 @@ def apply(row: Model, changes: Mapping[str, Any]) -> dict[str, list[Any]]:
     row.validate_unique()
     row.validate_constraints()
     return detail
+
+
+def budget_fields(spec: BudgetSpec) -> dict[str, Any]:
+    """Return the fields of a budget that is what `spec` says."""
+    return {
+        "unit": spec.unit.value,
+        "window_s": spec.window_s,
+        "limit_amount": spec.limit,
+        "strict": spec.strict,
+        "anchored": spec.anchored,
+    }
 
 
 def require_future(expires_at: dt.datetime | None) -> None:

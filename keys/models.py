@@ -26,6 +26,13 @@ RATE_MAX = 1_000_000_000
 RPM_DEFAULT = 60
 CONCURRENCY_DEFAULT = 5
 
+# Clients give up on a request that is silent for a minute or two; longer waits would be in vain.
+WAIT_S_MAX = 60
+
+CACHE_TTL_S_DEFAULT = 3600
+# A month: an answer that old is about another world.
+CACHE_TTL_S_MAX = 30 * 86_400
+
 _AMOUNT_VALIDATORS = [MaxValueValidator(AMOUNT_MAX)]
 _RATE_VALIDATORS = [MaxValueValidator(RATE_MAX)]
 
@@ -53,14 +60,31 @@ def _rate_field(**kwargs: Any) -> "models.PositiveBigIntegerField[int | None, in
 
 
 class Team(models.Model):
-    """A group of keys with limits over all of them together, on top of each key's own."""
+    """A group of keys with limits over all of them together, on top of each key's own.
+
+    `cache_generation` moves when sharing is switched and at a purge: what its keys had stored
+    together is never read again.
+    """
 
     name = models.CharField(max_length=100, unique=True)
     rpm = _rate_field(
         verbose_name="requests a minute", help_text="Empty: unlimited. 0: nothing passes."
     )
     concurrency = _rate_field(help_text="Exchanges in flight at once. Empty: unlimited.")
+    cache_enabled = models.BooleanField(
+        default=True,
+        db_default=True,
+        verbose_name="response cache",
+        help_text="Off: no key of the team is answered from the cache.",
+    )
+    cache_shared = models.BooleanField(
+        default=False,
+        db_default=False,
+        verbose_name="shared response cache",
+        help_text="On: what one key of the team was answered can answer any other of them.",
+    )
     scope_generation = models.PositiveIntegerField(default=0, editable=False)
+    cache_generation = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -83,7 +107,7 @@ class ApiKey(models.Model):
     """One key of ours. The secret is not here: only its digest, and enough of it to recognise it.
 
     `scope_generation` moves when the key changes teams, so that windows left behind on another
-    shard are never read again.
+    shard are never read again; `cache_generation` then and at a purge, for what was stored.
     """
 
     name = models.CharField(max_length=100)
@@ -128,7 +152,27 @@ class ApiKey(models.Model):
         default=Hangup.ABORT.value,
         verbose_name="when the client hangs up",
     )
+    wait_s = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(WAIT_S_MAX)],
+        verbose_name="wait for a slot (seconds)",
+        help_text="How long an exchange over the concurrency limit may wait. 0: refuse it at once.",
+    )
+    cache_enabled = models.BooleanField(
+        default=True,
+        db_default=True,
+        verbose_name="response cache",
+        help_text="Answer an identical prompt from the cache, for a tenth of its charge.",
+    )
+    during_maintenance = models.BooleanField(
+        default=False,
+        db_default=False,
+        verbose_name="let through during maintenance",
+        help_text="For keys that operators test with.",
+    )
     scope_generation = models.PositiveIntegerField(default=0, editable=False)
+    cache_generation = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -163,6 +207,7 @@ class ApiKey(models.Model):
             models.CheckConstraint(
                 condition=Q(hangup__in=[hangup.value for hangup in Hangup]), name="apikey_hangup"
             ),
+            models.CheckConstraint(condition=Q(wait_s__lte=WAIT_S_MAX), name="apikey_wait_max"),
         )
 
     def __str__(self) -> str:
@@ -264,6 +309,14 @@ class ClaudeModel(models.Model):
         validators=[MinValueValidator(1)], help_text="No request's input can be longer."
     )
     output_tokens_max = models.PositiveIntegerField(validators=[MinValueValidator(1)])
+    cache_ttl_s = models.PositiveIntegerField(
+        default=CACHE_TTL_S_DEFAULT,
+        db_default=CACHE_TTL_S_DEFAULT,
+        validators=[MaxValueValidator(CACHE_TTL_S_MAX)],
+        verbose_name="cache lifetime (seconds)",
+        help_text="How long an answer to a short prompt is kept; longer prompts keep theirs longer."
+        " 0: answers of this model are never kept.",
+    )
     enabled = models.BooleanField(default=True)
     position = models.PositiveSmallIntegerField(default=0, help_text="Order in lists.")
 

@@ -87,7 +87,17 @@ def _policy(apikey: models.ApiKey) -> KeyPolicy:
         limits=_limits(apikey, holders),
         concurrencies=tuple(Concurrency(_holder_scope(h), h.concurrency) for h in holders),
         hangup=Hangup(apikey.hangup),
+        cache=apikey.cache_enabled and (apikey.team is None or apikey.team.cache_enabled),
+        cache_scope=_cache_scope(apikey),
+        wait_s=apikey.wait_s,
+        during_maintenance=apikey.during_maintenance,
     )
+
+
+def _cache_scope(apikey: models.ApiKey) -> str:
+    if apikey.team is not None and apikey.team.cache_shared:
+        return team_scope(apikey.team.pk, apikey.team.cache_generation)
+    return apikey_scope(apikey.pk, apikey.cache_generation)
 
 
 def _limits(apikey: models.ApiKey, holders: list[models.ApiKey | models.Team]) -> tuple[Limit, ...]:
@@ -131,6 +141,7 @@ def _catalogue_model(row: models.ClaudeModel) -> CatalogueModel:
         created_at_ms=_ms(row.released_at) or 0,
         context_window_tokens=row.context_window_tokens,
         output_tokens_max=row.output_tokens_max,
+        cache_ttl_s=row.cache_ttl_s,
     )
 
 

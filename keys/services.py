@@ -21,6 +21,7 @@ from keys.changes import (
     ClaudeModelChanges,
     TeamChanges,
     apply,
+    budget_fields,
     require_future,
     require_offered,
 )
@@ -57,6 +58,9 @@ def apikey_issue(
     cidrs: Sequence[str] = (),
     expires_at: dt.datetime | None = None,
     hangup: Hangup = Hangup.ABORT,
+    wait_s: int = 0,
+    cache_enabled: bool = True,
+    during_maintenance: bool = False,
 ) -> tuple[ApiKey, Secret]:
     """Make a key and return it with its secret, which is stored nowhere and cannot be had again."""
     secret = _draw_secret()
@@ -73,6 +77,9 @@ def apikey_issue(
         cidrs=list(cidrs),
         expires_at=expires_at,
         hangup=hangup.value,
+        wait_s=wait_s,
+        cache_enabled=cache_enabled,
+        during_maintenance=during_maintenance,
         created_by=acting_user,
     )
     require_future(expires_at)
@@ -106,6 +113,7 @@ def apikey_update(
         require_offered(stored.models)
     if "team" in detail:
         stored.scope_generation += 1
+        stored.cache_generation += 1
     stored.save()
     audit.record("apikey.update", stored, acting_user, acting_address, detail)
     _announce(stored)
@@ -147,10 +155,18 @@ def team_create(
     acting_address: str | None = None,
     rpm: int | None = None,
     concurrency: int | None = None,
+    cache_enabled: bool = True,
+    cache_shared: bool = False,
     budgets: Sequence[BudgetSpec] = (),
 ) -> Team:
     """Make a team; its limits lie over all of its keys together."""
-    team = Team(name=name, rpm=rpm, concurrency=concurrency)
+    team = Team(
+        name=name,
+        rpm=rpm,
+        concurrency=concurrency,
+        cache_enabled=cache_enabled,
+        cache_shared=cache_shared,
+    )
     team.full_clean()
     team.save()
     added = [_add_budget(team, spec) for spec in budgets]
@@ -175,6 +191,8 @@ def team_update(
     """Change fields of a team and return it as stored. A change of nothing leaves no trace."""
     stored = Team.objects.select_for_update().get(pk=team.pk)
     detail = apply(stored, changes)
+    if "cache_shared" in detail:
+        stored.cache_generation += 1
     if detail:
         stored.save()
         audit.record("team.update", stored, acting_user, acting_address, detail)
@@ -215,7 +233,7 @@ def budget_update(
     """Make `budget` what `spec` says and return it as stored; what was used stays used."""
     stored = Budget.objects.select_for_update(of=("self",)).get(pk=budget.pk)
     before = str(stored)
-    if detail := apply(stored, _budget_fields(spec)):
+    if detail := apply(stored, budget_fields(spec)):
         stored.save()
         audit.record(
             "budget.update",
@@ -348,7 +366,7 @@ def _apikey_move(
 
 
 def _add_budget(holder: ApiKey | Team, spec: BudgetSpec) -> Budget:
-    budget = Budget(**_budget_fields(spec))
+    budget = Budget(**budget_fields(spec))
     if isinstance(holder, Team):
         budget.team = holder
     else:
@@ -356,16 +374,6 @@ def _add_budget(holder: ApiKey | Team, spec: BudgetSpec) -> Budget:
     budget.full_clean()
     budget.save()
     return budget
-
-
-def _budget_fields(spec: BudgetSpec) -> dict[str, Any]:
-    return {
-        "unit": spec.unit.value,
-        "window_s": spec.window_s,
-        "limit_amount": spec.limit,
-        "strict": spec.strict,
-        "anchored": spec.anchored,
-    }
 
 
 def _holder(budget: Budget) -> ApiKey | Team:

@@ -24,6 +24,10 @@ def a_policy(**changes: Any) -> KeyPolicy:
         "limits": (),
         "concurrencies": (),
         "hangup": Hangup.ABORT,
+        "cache": True,
+        "cache_scope": "k1.0",
+        "wait_s": 0,
+        "during_maintenance": False,
     }
     return KeyPolicy(**fields | changes)
 
@@ -31,4 +35,8 @@ def a_policy(**changes: Any) -> KeyPolicy:
 def a_catalogue(*model_ids: str) -> Catalogue:
     """A catalogue of these models, of the three documented ones when none is named."""
     named = model_ids or ("claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5")
-    return Catalogue({id: CatalogueModel(id, id.title(), DAY_MS, 200_000, 64_000) for id in named})
+    return Catalogue({id: _catalogue_model(id) for id in named})
+
+
+def _catalogue_model(id: str) -> CatalogueModel:
+    return CatalogueModel(id, id.title(), DAY_MS, 200_000, 64_000, cache_ttl_s=3600)

@@ -38,6 +38,9 @@ FIELDS = (
     "cidrs",
     "expires_at",
     "hangup",
+    "wait_s",
+    "cache_enabled",
+    "during_maintenance",
 )
 ISSUED = "apikeys_issued"
 # More forms than anyone has open; each entry is 64 characters of a session row.

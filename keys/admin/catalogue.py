@@ -16,6 +16,7 @@ CHANGEABLE = (
     "released_at",
     "context_window_tokens",
     "output_tokens_max",
+    "cache_ttl_s",
     "enabled",
     "position",
 )

@@ -14,7 +14,7 @@ from keys.admin import budgets
 from keys.admin.base import ServiceAdmin, acting
 from keys.models import Team
 
-FIELDS = ("name", "rpm", "concurrency")
+FIELDS = ("name", "rpm", "concurrency", "cache_enabled", "cache_shared")
 
 
 @admin.register(Team)

@@ -53,6 +53,9 @@ class KeyPolicy:
     `models` are allowed ids or `*` patterns, empty for the whole catalogue; `networks` are the
     client addresses let in, empty for all; `limits` lie over the key and its team together.
     `revoked` and `disabled` are as stored; `expires_at_ms` is compared at each call.
+    `cache` says whether the response cache may serve the key, `cache_scope` whose answers those
+    are: "k12.3" for its own, "t5.1" for those of its team. An exchange may wait `wait_s` seconds
+    for a free slot.
     """
 
     apikey_id: int
@@ -69,6 +72,10 @@ class KeyPolicy:
     limits: tuple[Limit, ...]
     concurrencies: tuple[Concurrency, ...]
     hangup: Hangup
+    cache: bool
+    cache_scope: str
+    wait_s: int
+    during_maintenance: bool
 
     @cached_property
     def question(self) -> bytes:
@@ -96,13 +103,17 @@ class KeyPolicy:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueModel:
-    """One model the gateway offers. `context_window_tokens` bounds the input of any request."""
+    """One model the gateway offers. `context_window_tokens` bounds the input of any request.
+
+    `cache_ttl_s` is how long the response cache keeps its answers to short prompts, 0 for not.
+    """
 
     id: str
     display_name: str
     created_at_ms: int
     context_window_tokens: int
     output_tokens_max: int
+    cache_ttl_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,10 @@ class Maintenance:
     enabled: bool
     message: str
     retry_after_s: int
+
+    def closes(self, policy: KeyPolicy) -> bool:
+        """Return whether calls with this key are turned away for now."""
+        return self.enabled and not policy.during_maintenance
 
 
 def undated(model: str) -> str:

@@ -41,6 +41,19 @@ class Command(BaseCommand):
             metavar="ISO",
             help="such as 2027-01-31 or 2027-01-31T18:00:00+01:00; UTC if it does not say",
         )
+        parser.add_argument(
+            "--wait",
+            type=int,
+            default=0,
+            metavar="SECONDS",
+            help="how long an exchange may wait for a free slot, at most 60 (default: 0)",
+        )
+        parser.add_argument(
+            "--no-cache", action="store_true", help="never answer this key from the response cache"
+        )
+        parser.add_argument(
+            "--during-maintenance", action="store_true", help="let it through during maintenance"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -56,6 +69,9 @@ class Command(BaseCommand):
                 models=options["models"],
                 cidrs=options["cidrs"],
                 expires_at=options["expires"],
+                wait_s=options["wait"],
+                cache_enabled=not options["no_cache"],
+                during_maintenance=options["during_maintenance"],
             )
         except ValidationError as error:
             raise CommandError(arguments.sentence(error)) from error
@@ -102,6 +118,9 @@ def _json(apikey: ApiKey, secret: Secret, budgets: list[Budget]) -> str:
             "limits": limits,
             "models": apikey.models,
             "cidrs": apikey.cidrs,
+            "wait_s": apikey.wait_s,
+            "cache_enabled": apikey.cache_enabled,
+            "during_maintenance": apikey.during_maintenance,
             "expires_at": apikey.expires_at.isoformat() if apikey.expires_at else None,
         }
     )

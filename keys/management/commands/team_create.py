@@ -17,6 +17,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="unique among teams")
         arguments.add_limits(parser, rpm=None, concurrency=None)
+        parser.add_argument(
+            "--no-cache", action="store_true", help="never answer its keys from the response cache"
+        )
+        parser.add_argument(
+            "--share-cache",
+            action="store_true",
+            help="let what one key was answered answer any other key of the team",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
@@ -25,6 +33,8 @@ class Command(BaseCommand):
                 acting_user=None,
                 rpm=options["rpm"],
                 concurrency=options["concurrency"],
+                cache_enabled=not options["no_cache"],
+                cache_shared=options["share_cache"],
                 budgets=arguments.budgets(options, ()),
             )
         except ValidationError as error:

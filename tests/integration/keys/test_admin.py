@@ -44,6 +44,8 @@ def a_form(*rows: dict, initial: int = 0, **fields) -> dict:
         "models": "",
         "cidrs": "",
         "hangup": "abort",
+        "wait_s": "0",
+        "cache_enabled": "on",
         "budgets-TOTAL_FORMS": str(len(rows)),
         "budgets-INITIAL_FORMS": str(initial),
     }
@@ -127,9 +129,13 @@ def test_a_key_has_all_that_the_form_says(operator):
             models="claude-haiku-*, claude-opus-4-6",
             cidrs="10.0.0.0/8",
             hangup="drain",
+            wait_s="20",
+            cache_enabled="",
+            during_maintenance="on",
         ),
     )
     apikey = ApiKey.objects.get()
+    assert (apikey.wait_s, apikey.cache_enabled, apikey.during_maintenance) == (20, False, True)
     assert (apikey.team, apikey.rpm, apikey.hangup) == (team, None, "drain")
     assert apikey.models == ["claude-haiku-*", "claude-opus-4-6"]
     rows = Budget.objects.values_list("unit", "window_s", "limit_amount", "strict", "anchored")
@@ -333,10 +339,13 @@ def test_a_team_is_made_and_changed(operator):
     team = Team.objects.get()
     assert (team.rpm, team.concurrency, str(team.budgets.get())) == (600, None, "1,000 tokens / 1h")
     row = a_row(id=team.budgets.get().pk)
-    operator.post(change_page(team), a_form(row, initial=1, name="research", concurrency="9"))
+    changed = {"name": "research", "concurrency": "9", "cache_enabled": "", "cache_shared": "on"}
+    operator.post(change_page(team), a_form(row, initial=1, **changed))
     assert AuditEvent.objects.order_by("-id")[0].detail == {
         "rpm": [600, 60],
         "concurrency": [None, 9],
+        "cache_enabled": [True, False],
+        "cache_shared": [False, True],
     }
 
 
@@ -361,6 +370,7 @@ def a_model_form(**fields) -> dict:
         "released_at_1": "00:00:00",
         "context_window_tokens": "200000",
         "output_tokens_max": "64000",
+        "cache_ttl_s": "3600",
         "enabled": "on",
         "position": "9",
     } | fields
@@ -376,6 +386,12 @@ def test_a_model_is_taken_off_the_list(operator):
     model = a_model(model_id="claude-next")
     operator.post(change_page(model), a_model_form(enabled=""))
     assert not ClaudeModel.objects.get(pk=model.pk).enabled
+
+
+def test_how_long_answers_of_a_model_are_kept_is_changed(operator):
+    model = a_model(model_id="claude-next")
+    operator.post(change_page(model), a_model_form(cache_ttl_s="0"))
+    assert ClaudeModel.objects.get(pk=model.pk).cache_ttl_s == 0
 
 
 def test_maintenance_opens_at_once_and_is_switched(operator):

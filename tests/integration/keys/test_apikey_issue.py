@@ -84,6 +84,12 @@ def test_access(issue):
     assert apikey.expires_at == dt.datetime(2099, 1, 31, tzinfo=dt.UTC)
 
 
+def test_cache_waiting_and_maintenance(issue):
+    issue("--no-cache", "--wait", "20", "--during-maintenance")
+    apikey = ApiKey.objects.get()
+    assert (apikey.cache_enabled, apikey.wait_s, apikey.during_maintenance) == (False, 20, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -102,6 +108,8 @@ def test_access(issue):
         pytest.param(["--cidrs", "example.com"], "cidrs: ", id="a host name"),
         pytest.param(["--expires", "tomorrow"], "not a date or time", id="a date in words"),
         pytest.param(["--expires", "2020-01-01"], "passed already", id="a date gone by"),
+        pytest.param(["--wait", "61"], "wait_s: ", id="a wait longer than clients have"),
+        pytest.param(["--wait", "-1"], "wait_s: ", id="a wait into the past"),
     ],
 )
 def test_bad_input_is_one_sentence_and_writes_nothing(issue, arguments, complaint):

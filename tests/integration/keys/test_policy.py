@@ -107,6 +107,44 @@ def test_a_dead_key_still_has_a_policy(move, status):
     assert load_policy(apikey.digest).status(0) is status
 
 
+@pytest.mark.parametrize(
+    ("of_key", "of_team", "served"),
+    [
+        pytest.param(True, None, True, id="a key alone"),
+        pytest.param(False, None, False, id="a key alone, switched off"),
+        pytest.param(True, True, True, id="both on"),
+        pytest.param(True, False, False, id="its team off"),
+        pytest.param(False, True, False, id="its team on"),
+    ],
+)
+def test_the_cache_serves_a_key_when_it_and_its_team_let_it(of_key, of_team, served):
+    team = None if of_team is None else a_team(cache_enabled=of_team)
+    assert load_policy(a_key(team=team, cache_enabled=of_key).digest).cache is served
+
+
+def test_a_key_has_a_cache_of_its_own():
+    apikey = a_key(team=a_team())
+    assert load_policy(apikey.digest).cache_scope == f"k{apikey.pk}.0"
+
+
+def test_keys_of_a_team_can_share_a_cache():
+    team = a_team(cache_shared=True)
+    scopes = {load_policy(a_key(team=team).digest).cache_scope for _ in range(2)}
+    assert scopes == {f"t{team.pk}.0"}
+
+
+def test_no_two_teams_share_a_cache():
+    teams = [a_team(cache_shared=True) for _ in range(2)]
+    assert len({load_policy(a_key(team=team).digest).cache_scope for team in teams}) == 2
+
+
+def test_waiting_and_maintenance_of_a_key():
+    policy = load_policy(a_key(wait_s=20, during_maintenance=True).digest)
+    assert (policy.wait_s, policy.during_maintenance) == (20, True)
+    plain = load_policy(a_key().digest)
+    assert (plain.wait_s, plain.during_maintenance) == (0, False)
+
+
 @pytest.mark.parametrize("budgets", [0, 5])
 def test_a_policy_costs_two_queries(budgets, django_assert_num_queries):
     team = a_team(budgets=[a_spec()])
@@ -126,6 +164,7 @@ def test_the_catalogue_begins_with_the_documented_models():
     assert list(models) == ["claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5"]
     assert models["claude-opus-4-6"].context_window_tokens == 1_000_000
     assert models["claude-haiku-4-5"].output_tokens_max == 64_000
+    assert {model.cache_ttl_s for model in models.values()} == {3600}
 
 
 def test_a_model_that_is_not_enabled_is_not_offered():

@@ -210,6 +210,14 @@ def test_a_key_that_changes_teams_gets_new_scopes():
     assert renamed.scope_generation == moved.scope_generation
 
 
+def test_a_key_that_changes_teams_leaves_its_cache_behind():
+    apikey = a_key()
+    moved = services.apikey_update(apikey=apikey, changes={"team": a_team()}, acting_user=None)
+    assert moved.cache_generation == apikey.cache_generation + 1
+    renamed = services.apikey_update(apikey=apikey, changes={"name": "x"}, acting_user=None)
+    assert renamed.cache_generation == moved.cache_generation
+
+
 def test_a_model_that_left_the_catalogue_does_not_block_another_change():
     model = a_model(model_id="claude-gone")
     apikey = a_key(models=["claude-gone"])
@@ -247,6 +255,18 @@ def test_a_team_change_is_audited(heard):
     ) == ["*"]
     assert last_event().detail == {"rpm": [None, 100]}
     assert Team.objects.get(pk=team.pk).rpm == 100
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["on", "off"])
+def test_a_team_that_switches_sharing_starts_with_an_empty_cache(heard, shared):
+    team = a_team(cache_shared=not shared)
+    changes = {"cache_shared": shared}
+    assert heard(lambda: services.team_update(team=team, changes=changes, acting_user=None)) == [
+        "*"
+    ]
+    assert Team.objects.get(pk=team.pk).cache_generation == 1
+    services.team_update(team=team, changes={"rpm": 1}, acting_user=None)
+    assert Team.objects.get(pk=team.pk).cache_generation == 1
 
 
 # --- Budgets ------------------------------------------------------------------------------------

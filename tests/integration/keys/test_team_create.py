@@ -21,6 +21,12 @@ def test_limits():
     assert str(team.budgets.get()) == "500.00 USD / 30d"
 
 
+def test_the_cache():
+    call_command("team_create", "--name", "research", "--no-cache", "--share-cache")
+    team = Team.objects.get()
+    assert (team.cache_enabled, team.cache_shared) == (False, True)
+
+
 def test_a_name_that_is_taken_is_refused():
     a_team(name="research")
     with pytest.raises(CommandError, match="already exists"):
