@@ -131,9 +131,13 @@ def _programs(host: str, port: int, workers: int) -> dict[str, list[str]]:
     schedule = shlex.quote(str(settings.STATE / "celerybeat-schedule"))
     return {
         "gateway": shlex.split(f"{gateway} --shutdown {shutdown}"),
-        "worker": shlex.split(f"{worker} --without-gossip --without-mingle --without-heartbeat"),
-        "beat": shlex.split(f"celery -A claudcode -q beat --schedule {schedule} --pidfile="),
+        "worker": _revived(f"{worker} --without-gossip --without-mingle --without-heartbeat"),
+        "beat": _revived(f"celery -A claudcode -q beat --schedule {schedule} --pidfile="),
     }
+
+
+def _revived(words: str) -> list[str]:
+    return ["claudcode.reviver", "--", sys.executable, "-m", *shlex.split(words)]
 
 
 def _disconnect() -> None:

@@ -1,5 +1,6 @@
 """`manage.py up` as people run it: a process of its own, from nothing, stopped and killed."""
 
+import http.client
 import json
 import os
 import re
@@ -68,6 +69,9 @@ class Up:
         found = re.search(r"API key +(sk-cc-\w+)", self.output)
         return found and found[1]
 
+    def pid_of(self, part: str) -> int:
+        return int(re.search(rf"{part} started \(pid=(\d+)\)", self.output)[1])
+
     def stop(self, signum: int) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signum)
@@ -130,6 +134,25 @@ def models_status(up: Up, key: str) -> int:
     request = urllib.request.Request(f"{up.base_url}/v1/models", headers={"x-api-key": key})
     with urllib.request.urlopen(request) as answer:
         return answer.status
+
+
+def ask(up: Up) -> http.client.HTTPResponse:
+    """Send a message with the printed key; return the answer, closed."""
+    question = {"model": "claude-haiku-4-5", "max_tokens": 20}
+    question["messages"] = [{"role": "user", "content": "[[sim:tokens=5]]"}]
+    request = urllib.request.Request(
+        f"{up.base_url}/v1/messages",
+        json.dumps(question).encode(),
+        {"x-api-key": up.key, "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        return answer
+
+
+def celery(up: Up, part: str) -> list[int]:
+    """The process that Celery's worker or beat of `up` is, or none while it is started again."""
+    children = Path(f"/proc/{up.pid_of(part)}/task/{up.pid_of(part)}/children").read_text()
+    return [int(pid) for pid in children.split()]
 
 
 def ledger(state: Path) -> list[dict[str, object]]:
@@ -205,10 +228,20 @@ def test_kill_leaves_no_orphans_and_it_starts_again(folder, start):
     assert start(killed.state).stop(signal.SIGINT) == 0
 
 
-def test_when_a_part_dies_all_end_with_an_error(folder, start):
+@pytest.mark.parametrize("part", ["worker", "beat"])
+def test_what_celery_runs_is_started_again_when_it_dies(up, part):
+    (killed,) = celery(up, part)
+    os.kill(killed, signal.SIGKILL)
+    assert wait_until(lambda: celery(up, part) not in ([], [killed]), seconds=10)
+    assert "it is started again in 1 s" in up.output
+    before = len(ledger(up.state))
+    assert ask(up).status == 200
+    assert wait_until(lambda: len(ledger(up.state)) > before, seconds=30)
+
+
+def test_when_the_gateway_dies_all_end_with_an_error(folder, start):
     started = start(folder / "broken")
-    pid = re.search(r"worker started \(pid=(\d+)\)", started.output)[1]
-    os.kill(int(pid), signal.SIGKILL)
+    os.kill(started.pid_of("gateway"), signal.SIGKILL)
     assert started.process.wait(timeout=STOP_SECONDS_MAX) == 1
     assert "A process ended that should not have" in started.output
     assert processes_of(started.state) == []
