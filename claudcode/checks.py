@@ -47,6 +47,8 @@ RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E040", "DRAIN_LAG_S_MAX", 1, 86_400, "The drain runs every second."),
     ("E041", "EVENTS_KEEP_S", 1, 86_400, "Valkey's memory holds them that long."),
     ("E042", "DATABASE_CONNECTIONS_MAX", 1, 1000, "All processes together share Postgres' own."),
+    ("E043", "UPSTREAM_ATTEMPTS_MAX", 1, 20, "Each account failing costs one."),
+    ("E044", "UPSTREAM_RETRY_SECONDS_MAX", 0, 600, "A client waits this long for its error."),
 )
 
 Findings = Iterator[CheckMessage]

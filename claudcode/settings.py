@@ -89,6 +89,14 @@ UPSTREAM_READ_SECONDS_MAX = env.decimal(
 UPSTREAM_CONNECTIONS_MAX = env.integer(
     "CLAUDCODE_UPSTREAM_CONNECTIONS_MAX", 2000, "Open connections upstream of one process."
 )
+UPSTREAM_ATTEMPTS_MAX = env.integer(
+    "CLAUDCODE_UPSTREAM_ATTEMPTS_MAX",
+    3,
+    "How often an exchange is sent at most, to one account after another; 1: never again.",
+)
+UPSTREAM_RETRY_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_UPSTREAM_RETRY_SECONDS_MAX", 20.0, "After this long no further account is tried."
+)
 
 # --- Exchanges ----------------------------------------------------------------------------------
 
