@@ -48,8 +48,7 @@ class Reviver:
                 pauses_s = _pauses_s()
             pause_s = next(pauses_s)
             logger.error("%s ended with %d; it is started again in %g s", self._name, code, pause_s)
-            self._pause(pause_s)
-            if self._stopping:
+            if self._told_within(pause_s):
                 return code
 
     def stop(self, _signum: int = signal.SIGTERM, _frame: FrameType | None = None) -> None:
@@ -71,10 +70,11 @@ class Reviver:
         self._child = None
         return code
 
-    def _pause(self, seconds: float) -> None:
+    def _told_within(self, seconds: float) -> bool:
         until_s = time.monotonic() + seconds
         while not self._stopping and time.monotonic() < until_s:
             time.sleep(0.1)
+        return self._stopping
 
     @property
     def _name(self) -> str:
