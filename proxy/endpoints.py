@@ -17,7 +17,7 @@ from proxy.core.errors import NotFound, Unavailable, UpstreamFailed, duration
 from proxy.core.headers import downstream_headers
 from proxy.core.request import read_count
 from proxy.core.upstream_error import translate
-from proxy.gateway import Gateway, limits_unknown, read_error
+from proxy.gateway import Gateway, limits_unknown, read_error, under_maintenance
 from proxy.relay import Deadline, HungUp, TookTooLong
 
 # What Anthropic's list uses when no limit is asked for, and its most.
@@ -78,6 +78,9 @@ class Endpoints:
     async def key_status(self, call: Call) -> None:
         """Answer how the key stands. Costs nothing; a dead key is told so, not refused."""
         found = await self._known(call)
+        published = await self._gateway.policies.published()
+        if published.maintenance.closes(found):
+            raise under_maintenance(published.maintenance)
         try:
             reading = await self._gateway.limiter.peek(found)
         except LimiterUnavailable as error:
@@ -85,7 +88,6 @@ class Endpoints:
                 "The gateway cannot read limits just now. Try again shortly.", retry_after_s=2
             ) from error
         call.verdict = reading
-        published = await self._gateway.policies.published()
         allowed = [model.id for model in published.catalogue.allowed(found)]
         await call.answer(200, orjson.dumps(_status(found, reading, allowed)))
 

@@ -15,6 +15,7 @@ from keys.core import secret
 from keys.core.access import (
     CatalogueModel,
     KeyPolicy,
+    Maintenance,
     Network,
     Refusal,
     refuse_key,
@@ -103,10 +104,22 @@ class Gateway:
     # --- identify, read, permit: nothing is counted yet -----------------------------------------
 
     async def identify(self, call: Call) -> KeyPolicy:
-        """Return the policy of the key the call came with. Raises `Unauthorized`, `Unavailable`.
+        """Return the policy of the key the call came with. Raises `Unauthorized`, and `Unavailable`
+        also for all who have no key that maintenance lets through.
 
         A live key in either header will do: Claude Code can send both with different values.
         """
+        maintenance = (await self.policies.published()).maintenance
+        if not maintenance.enabled:
+            return await self._identify(call)
+        # While it lasts, keys that cannot be looked up get the same answer as those kept out.
+        with contextlib.suppress(Unauthorized, Unavailable):
+            policy = await self._identify(call)
+            if not maintenance.closes(policy):
+                return policy
+        raise under_maintenance(maintenance)
+
+    async def _identify(self, call: Call) -> KeyPolicy:
         if not _offered(call):
             raise Unauthorized(
                 "No API key. Send it in the x-api-key header or as Authorization: Bearer."
@@ -143,11 +156,8 @@ class Gateway:
         """Return the catalogue's entry of `model`. Raises `Forbidden`, or `Unavailable` while the
         gateway is closed.
         """
-        if published.maintenance.enabled:
-            raise Unavailable(
-                published.maintenance.message or "The gateway is under maintenance.",
-                retry_after_s=published.maintenance.retry_after_s,
-            )
+        if published.maintenance.closes(policy):
+            raise under_maintenance(published.maintenance)
         refusal = refuse_model(policy, published.catalogue, model)
         found = published.catalogue.find(model)
         if refusal is not None or found is None:
@@ -376,6 +386,14 @@ def _offered(call: Call) -> list[str]:
     if scheme.lower() == "bearer":
         found.append(token.strip())
     return [text for text in found if text]
+
+
+def under_maintenance(maintenance: Maintenance) -> Unavailable:
+    """Return the 503 for while the gateway is closed."""
+    return Unavailable(
+        maintenance.message or "The gateway is under maintenance.",
+        retry_after_s=maintenance.retry_after_s,
+    )
 
 
 def limits_unknown() -> Unavailable:

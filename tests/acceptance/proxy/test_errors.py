@@ -5,9 +5,7 @@ import re
 import httpx
 import pytest
 
-from keys.services import maintenance_set
 from tests.acceptance.developer import a_question
-from tests.waiting import wait_until
 
 QUESTION = a_question()
 
@@ -239,25 +237,3 @@ def test_counting_translates_upstreams_errors_too(developer, status, answered, k
     question = a_question(f"[[sim:status={status}]]")
     answer = developer.post("/v1/messages/count_tokens", json=question)
     assert (answer.status_code, answer.json()["error"]["type"]) == (answered, kind)
-
-
-@pytest.fixture
-def maintenance(installation):
-    def switch(enabled, **words):
-        maintenance_set(enabled=enabled, acting_user=None, **words)
-
-    yield switch
-    switch(False)
-
-
-def test_503_while_under_maintenance(developer, maintenance):
-    assert developer.ask().status_code == 200
-    maintenance(True, message="Back at noon.", retry_after_s=90)
-    wait_until(lambda: developer.ask().status_code == 503, seconds=1)
-    answer = developer.ask()
-    assert error(answer, 503, "api_error") == "Back at noon."
-    assert answer.headers["retry-after"] == "90"
-    count = developer.post("/v1/messages/count_tokens", json=QUESTION)
-    assert error(count, 503, "api_error") == "Back at noon."
-    maintenance(False)
-    wait_until(lambda: developer.ask().status_code == 200, seconds=1)
