@@ -12,6 +12,11 @@ from django.conf import settings
 
 from proxy.core.account import origin
 
+# Anthropic's begin with it.
+PREFIX = "sk-ant-"
+# Four characters of a shorter one would be a fair part of it.
+HINTED_LENGTH_MIN = 24
+
 
 class NoCredentialKey(Exception):
     """Nothing can be sealed: CLAUDCODE_CREDENTIAL_KEYS is not set."""
@@ -52,6 +57,13 @@ def reseal(sealed: str) -> str:
         return _keys().rotate(sealed.encode()).decode()
     except (InvalidToken, NoCredentialKey) as error:
         raise CredentialUnreadable("No key of CLAUDCODE_CREDENTIAL_KEYS opens it.") from error
+
+
+def hint(credential: str) -> str:
+    """Return what may be shown of it: `sk-ant-…wxyz`, and less of a short one."""
+    prefix = PREFIX if credential.startswith(PREFIX) else ""
+    shown = credential[-4:] if len(credential) >= HINTED_LENGTH_MIN else ""
+    return f"{prefix}…{shown}"
 
 
 def is_key(text: str) -> bool:
