@@ -19,17 +19,23 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from keys.limiter import Limiter
+from proxy import services
 from proxy.call import BodyStore, Call, ClientGone
 from proxy.cold_start import LedgerHistory
+from proxy.core.account import Account
 from proxy.core.errors import Fault, GatewayError, NotFound, Unavailable, WrongMethod
+from proxy.core.retry import Bounds as RetryBounds
 from proxy.database import Database
 from proxy.endpoints import Endpoints
 from proxy.gateway import Bounds, Gateway
+from proxy.own_limits import OwnLimits
 from proxy.policies import Policies
 from proxy.relay import Patience, end_stream
+from proxy.rest import SharedRests
 from proxy.settler import Settler
 from proxy.unwritten import LedgerRows, Unwritten
-from proxy.upstream import Upstream, UpstreamClient
+from proxy.upstream import UpstreamClient
+from proxy.upstreams import Upstreams
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +106,7 @@ class Application:
             await self._settler.stop(STOP_SECONDS_MAX)
             self._unwritten.stop()
             await self._policies.stop()
+            await self._upstreams.stop()
             await self._client.close()
             await self._limiter.close()
             await self._valkey.aclose()
@@ -132,12 +139,12 @@ class Application:
             connect_seconds_max=settings.UPSTREAM_CONNECT_SECONDS_MAX,
             read_seconds_max=settings.UPSTREAM_READ_SECONDS_MAX,
         )
+        self._upstreams = self._pool()
         self._gateway = Gateway(
             policies=self._policies,
             limiter=self._limiter,
             settler=self._settler,
-            client=self._client,
-            upstream=_upstream(),
+            upstreams=self._upstreams,
             bounds=_bounds(),
             bodies=BodyStore(settings.BODIES_BYTES_MAX),
         )
@@ -153,6 +160,30 @@ class Application:
         self._settler.start()
         self._unwritten.start()
         self._policies.start()
+        self._upstreams.start()
+
+    def _pool(self) -> Upstreams:
+        return Upstreams(
+            client=self._client,
+            rests=SharedRests(self._valkey),
+            limits=OwnLimits(
+                self._valkey,
+                lease_ttl_s=settings.LEASE_TTL_S,
+                renew_s=settings.LEASE_RENEW_S,
+                seconds_max=settings.VALKEY_SECONDS_MAX,
+            ),
+            accounts=self._policies.accounts,
+            suspend=self._suspend,
+            bounds=RetryBounds(settings.UPSTREAM_ATTEMPTS_MAX, settings.UPSTREAM_RETRY_SECONDS_MAX),
+        )
+
+    async def _suspend(self, account: Account, reason: str) -> None:
+        await self._database.call(
+            services.upstream_suspend,
+            account_id=account.id,
+            fingerprint=account.fingerprint,
+            reason=reason,
+        )
 
     def _handler(self, call: Call) -> Handler:
         path = normalise(call.path)
@@ -234,15 +265,6 @@ def _valkey() -> "Redis":
         retry=Retry(NoBackoff(), 0),
     )
     return Redis(connection_pool=pool)
-
-
-def _upstream() -> Upstream:
-    credential: tuple[tuple[bytes, bytes], ...] = ()
-    if settings.ANTHROPIC_API_KEY:
-        credential = ((b"x-api-key", settings.ANTHROPIC_API_KEY.encode()),)
-    elif settings.ANTHROPIC_AUTH_TOKEN:
-        credential = ((b"authorization", b"Bearer " + settings.ANTHROPIC_AUTH_TOKEN.encode()),)
-    return Upstream("default", settings.ANTHROPIC_BASE_URL.rstrip("/"), credential)
 
 
 def _bounds() -> Bounds:

@@ -19,6 +19,7 @@ from proxy.core.request import read_count
 from proxy.core.upstream_error import translate
 from proxy.gateway import Gateway, limits_unknown, read_error, under_maintenance
 from proxy.relay import Deadline, HungUp, TookTooLong
+from proxy.upstreams import Trail
 
 # What Anthropic's list uses when no limit is asked for, and its most.
 PAGE_ENTRIES, PAGE_ENTRIES_MAX = 20, 1000
@@ -60,13 +61,13 @@ class Endpoints:
         policy = await gateway.identify(call)
         body = await gateway.read(call)
         try:
-            gateway.permit(policy, await gateway.policies.published(), read_count(body))
+            model = gateway.permit(policy, await gateway.policies.published(), read_count(body))
             verdict = await self._tick(policy)
             await gateway.show_limits(call)
             if isinstance(verdict, Denied):
                 raise rate_limited(verdict)
             async with Deadline(call, policy.hangup, gateway.bounds.patience):
-                await self._forward(call, body)
+                await self._forward(call, body, model.id)
         except TookTooLong:
             raise UpstreamFailed("The upstream did not answer in time.") from None
         except HungUp:
@@ -111,8 +112,9 @@ class Endpoints:
         except LimiterUnavailable as error:
             raise limits_unknown() from error
 
-    async def _forward(self, call: Call, body: bytes) -> None:
-        answer = await self._gateway.ask_upstream(call, "/v1/messages/count_tokens", body)
+    async def _forward(self, call: Call, body: bytes, model: str) -> None:
+        path = "/v1/messages/count_tokens"
+        answer = await self._gateway.ask_upstream(call, path, body, model, Trail())
         try:
             content = await read_error(answer)
             if answer.status != 200:

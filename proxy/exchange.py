@@ -12,7 +12,7 @@ from keys.limiter import Progress, Settlement
 from proxy.core.habit import Habit
 from proxy.core.meter import AnswerMeter, Metered, StreamMeter
 from proxy.core.request import MessagesRequest
-from usage.core.event import CacheOutcome, Closing, ExchangeStatus, encode_closing
+from usage.core.event import Attempt, CacheOutcome, Closing, ExchangeStatus, encode_closing
 from usage.core.price import PriceBook, cost_nanousd
 from usage.core.tokens import TokenUsage, weigh
 
@@ -43,6 +43,7 @@ class Exchange:
     http_status: int = 0
     upstream: str = ""
     upstream_request_id: str = ""
+    attempts: tuple[Attempt, ...] = ()
     meter: StreamMeter | AnswerMeter | None = None
 
     def closing(self, status: ExchangeStatus, error_type: str = "") -> tuple[Closing, Metered]:
@@ -57,7 +58,7 @@ class Exchange:
             model_answered=metered.model[:256],
             upstream=self.upstream,
             upstream_request_id=self.upstream_request_id,
-            attempts=(),
+            attempts=self.attempts,
             cache=CacheOutcome.BYPASS,
             cache_source="",
             usage=usage,

@@ -34,14 +34,16 @@ from proxy.core.errors import (
     UpstreamFailed,
 )
 from proxy.core.habit import Habit, input_tokens_max, learn, wanted
-from proxy.core.headers import downstream_headers, upstream_headers
+from proxy.core.headers import downstream_headers
 from proxy.core.request import MessagesRequest, input_bounded, read_messages
+from proxy.core.selection import affinity
 from proxy.core.upstream_error import translate
 from proxy.exchange import Exchange
 from proxy.policies import Policies, Published
 from proxy.relay import Deadline, Ending, HungUp, Patience, TookTooLong, end_stream, relay
 from proxy.settler import Settler
-from proxy.upstream import Answer, Upstream, UpstreamBroken, UpstreamClient, UpstreamUnreachable
+from proxy.upstream import Answer, UpstreamBroken
+from proxy.upstreams import Ask, Held, Trail, Upstreams
 from usage.core.event import ExchangeStatus, Opening, encode_opening
 
 # Habits are guesses: losing the oldest of a hundred thousand costs one rough reservation.
@@ -72,15 +74,13 @@ class Gateway:
         policies: Policies,
         limiter: Limiter,
         settler: Settler,
-        client: UpstreamClient,
-        upstream: Upstream,
+        upstreams: Upstreams,
         bounds: Bounds,
         bodies: BodyStore,
     ) -> None:
         self.policies = policies
         self.limiter = limiter
-        self.client = client
-        self.upstream = upstream
+        self.upstreams = upstreams
         self.bounds = bounds
         self.bodies = bodies
         self._settler = settler
@@ -282,12 +282,8 @@ class Gateway:
             await call.close()
 
     async def _relay(self, call: Call, exchange: Exchange, body: bytes, settle: "_Once") -> None:
-        exchange.sent_upstream = True
-        answer = await self.ask_upstream(call, "/v1/messages", body)
+        answer = await self.ask(call, exchange, body)
         try:
-            exchange.upstream = self.upstream.name
-            exchange.http_status = answer.status
-            exchange.upstream_request_id = answer.header(b"request-id")[:128].decode("latin-1")
             if answer.status != 200:
                 await self._pass_error(call, answer, settle)
                 return
@@ -306,15 +302,38 @@ class Gateway:
         finally:
             answer.finish()
 
-    async def ask_upstream(self, call: Call, path: str, body: bytes) -> Answer:
-        """Send the client's bytes upstream; return the answer. Raises `UpstreamFailed`."""
-        headers = upstream_headers(call.raw_headers, list(self.upstream.credential))
-        try:
-            return await self.client.send(self.upstream, "POST", path, call.query, headers, body)
-        except UpstreamUnreachable as error:
-            raise UpstreamFailed("The upstream could not be reached. Try again shortly.") from error
+    async def ask(self, call: Call, exchange: Exchange, body: bytes) -> Answer | Held:
+        """Send the exchange to an account, and note in it what was tried.
 
-    async def _pass_error(self, call: Call, answer: Answer, settle: "_Once") -> None:
+        Raises `UpstreamFailed`, `Overloaded`.
+        """
+        exchange.sent_upstream = True
+        trail, request = Trail(), exchange.request
+        try:
+            return await self.ask_upstream(
+                call, "/v1/messages", body, exchange.model.id, trail, request.prefix
+            )
+        finally:
+            exchange.attempts = tuple(trail.attempts)
+            exchange.http_status = trail.http_status
+            exchange.upstream = trail.account if trail.http_status else ""
+            exchange.upstream_request_id = trail.request_id
+
+    async def ask_upstream(
+        self, call: Call, path: str, body: bytes, model: str, trail: Trail, prefix: bytes = b""
+    ) -> Answer | Held:
+        """Send the client's bytes to an account that serves `model`; return its answer, a 200 or
+        the request's own fault. Raises `UpstreamFailed`, `Overloaded`.
+
+        `prefix` is what the beginning of the conversation has for a digest.
+        """
+        assert call.policy is not None
+        session_id = call.headers.get(b"x-claude-code-session-id", b"")
+        belongs = affinity(call.policy.concurrencies[0].scope, session_id, prefix)
+        ask = Ask(path, call.query, call.raw_headers, body, model, belongs)
+        return await self.upstreams.ask(ask, trail)
+
+    async def _pass_error(self, call: Call, answer: Answer | Held, settle: "_Once") -> None:
         body = await read_error(answer)
         translated = translate(answer.status, body, answer.header(b"retry-after").decode("latin-1"))
         if translated is not None:
@@ -359,7 +378,7 @@ class _Once:
             self._gateway.settle(self._exchange, status, error_type)
 
 
-async def read_error(answer: Answer) -> bytes:
+async def read_error(answer: Answer | Held) -> bytes:
     """Return upstream's error body. Raises `UpstreamFailed` when it breaks off or is no such."""
     try:
         body = b""

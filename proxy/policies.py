@@ -19,6 +19,8 @@ from redis.exceptions import RedisError
 from keys.core.access import Catalogue, KeyPolicy, Maintenance
 from keys.invalidation import CHANNEL, EVERYTHING
 from keys.policy import load_catalogue, load_maintenance, load_policy
+from proxy.accounts import load_accounts
+from proxy.core.account import Account
 from proxy.core.errors import Unavailable
 from proxy.database import Database, DatabaseUnavailable
 from usage.core.price import PriceBook
@@ -44,6 +46,7 @@ class Published:
     catalogue: Catalogue
     prices: PriceBook
     maintenance: Maintenance
+    accounts: tuple[Account, ...]
 
 
 # When a value was read that has been announced as changed since.
@@ -119,8 +122,12 @@ class Policies:
                 retry_after_s=5,
             ) from error
 
+    async def accounts(self) -> tuple[Account, ...]:
+        """Return the upstream accounts that may be used. Raises `Unavailable`."""
+        return (await self.published()).accounts
+
     async def published(self) -> Published:
-        """Return catalogue, prices and maintenance. Raises `Unavailable`."""
+        """Return catalogue, prices, maintenance and accounts. Raises `Unavailable`."""
         if self._published is not None:
             value, read_at = self._published
             if time.monotonic() - read_at < (self._age_s_max if self._linked else UNLINKED_AGE_S):
@@ -247,4 +254,4 @@ class _Allowance:
 
 
 def _load_published() -> Published:
-    return Published(load_catalogue(), load_price_book(), load_maintenance())
+    return Published(load_catalogue(), load_price_book(), load_maintenance(), load_accounts())

@@ -208,7 +208,7 @@ class Upstreams:
             # Its frames keep the body of the request.
             error.__traceback__ = None
             _give_back(held, lease)
-            return None, Fault.BROKEN if error.sent else Fault.UNREACHED, outcome
+            return None, Fault.UNREACHED if outcome == "connect" else Fault.BROKEN, outcome
         except BaseException:
             _give_back(held, lease)
             raise
@@ -381,9 +381,9 @@ class Held:
 
 
 def _outcome(error: UpstreamUnreachable) -> str:
-    if not error.sent:
+    if not getattr(error, "sent", True):
         return "connect"
-    return "timeout" if error.timed_out else "broken"
+    return "timeout" if getattr(error, "timed_out", False) else "broken"
 
 
 def _give_back(held: Held | None, lease: Lease | None) -> None:

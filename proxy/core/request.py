@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from proxy.core.errors import BadRequest
+from proxy.core.selection import stable_prefix
 
 MODEL_LENGTH_MAX = 256
 # What decides about access and money. Twice in one body, upstream might obey the one we did not
@@ -50,12 +51,16 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class MessagesRequest:
-    """What the gateway knows of a request: the fields it read, and the size of the whole."""
+    """What the gateway knows of a request: the fields it read, and the size of the whole.
+
+    `prefix` is a digest of what stays the same while the conversation grows.
+    """
 
     model: str
     streamed: bool
     max_tokens: int
     body_bytes: int
+    prefix: bytes = b""
 
 
 def read_messages(body: bytes) -> MessagesRequest:
@@ -74,6 +79,7 @@ def messages_request(parsed: Parsed) -> MessagesRequest:
         streamed=bool(streamed),
         max_tokens=_max_tokens(fields),
         body_bytes=len(parsed.body),
+        prefix=stable_prefix(fields),
     )
 
 

@@ -20,7 +20,7 @@ from proxy.core.account import Account
 
 # So much of each part of a prompt tells conversations apart; hashing it takes microseconds, which
 # all of a 32 MB body would not. Who shares so long a beginning shares its cache entries too.
-PART_CHARS_MAX = 16_384
+PART_CHARS_MAX = 4096
 BLOCKS_MAX = 64
 # Claude Code writes a block that differs at each call before its system prompt.
 _ROLLING = "x-anthropic-billing-header"

@@ -15,11 +15,13 @@ import pytest
 # A folder named on the command line is loaded before pytest-django has done this.
 django.setup()
 
+from proxy.rest import resting, wake  # noqa: E402
 from tests.acceptance.developer import PATIENCE_S, Developer  # noqa: E402
 from tests.acceptance.gateway_process import GatewayProcess  # noqa: E402
 from tests.acceptance.installation import Installation, new_database  # noqa: E402
 from tests.acceptance.simulator_process import SimulatorProcess  # noqa: E402
 from tests.factories import a_key_and_secret  # noqa: E402
+from tests.waiting import wait_until  # noqa: E402
 
 # Beside the one that other tests flush (tests/conftest.py).
 VALKEY_DATABASE = 14
@@ -105,6 +107,21 @@ def a_developer(
 def developer(a_developer: Callable[..., Developer]) -> Developer:
     """A developer whom no limit stops."""
     return a_developer(rpm=None, concurrency=None)
+
+
+@pytest.fixture
+def awake(
+    installation: Installation, gateway: GatewayProcess, developer: Developer
+) -> Iterator[None]:
+    """For tests whose upstream asks for a rest: nobody after them has to wait it out."""
+    yield
+    wait_until(lambda: _all_wake() and developer.ask().status_code == 200)
+
+
+def _all_wake() -> bool:
+    for account_id in resting():
+        wake(account_id)
+    return True
 
 
 def _with_database(valkey_url: str, database: int) -> str:

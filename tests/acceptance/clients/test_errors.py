@@ -20,6 +20,7 @@ def raised(call, **request) -> SdkError:
     return caught.value
 
 
+@pytest.mark.usefixtures("awake")
 @pytest.mark.parametrize(
     ("prompt", "status", "class_name", "wire_type"),
     [

@@ -98,6 +98,7 @@ def test_messages_say_that_no_cache_was_used(developer, headers):
     assert answer.headers["x-cache"] in ("MISS", "BYPASS")
 
 
+@pytest.mark.usefixtures("awake")
 @pytest.mark.parametrize(
     "prompt",
     [

@@ -206,6 +206,7 @@ def test_502_for_upstream_trouble_that_is_the_gateways(developer, mark, streamed
     assert "x-should-retry" not in answer.headers
 
 
+@pytest.mark.usefixtures("awake")
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(
     ("mark", "retry_after"),
@@ -224,6 +225,7 @@ def test_529_while_upstream_is_overloaded_or_rate_limited(developer, mark, retry
     assert "x-should-retry" not in answer.headers
 
 
+@pytest.mark.usefixtures("awake")
 @pytest.mark.parametrize(
     ("status", "answered", "kind"),
     [
