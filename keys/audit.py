@@ -9,16 +9,18 @@ from keys.models import AuditEvent
 
 # Whoever can run manage.py has no account in the console.
 CONSOLE = "manage.py"
+# What has no row is done to all; its id is 0.
+EVERYBODY = "everybody"
 
 
 def record(
     action: str,
-    target: Model,
+    target: Model | None,
     acting_user: User | None,
     acting_address: str | None,
     detail: dict[str, Any],
 ) -> None:
-    """Add what was done to `target`. `detail` must hold no secret.
+    """Add what was done to `target`, `None` for everybody. `detail` must hold no secret.
 
     `acting_user` is `None` for a command or a task; `acting_address` is where a person came from.
     """
@@ -26,8 +28,8 @@ def record(
         actor=acting_user,
         actor_name=acting_user.get_username() if acting_user else CONSOLE,
         action=action,
-        target_type=target._meta.model_name or "",
-        target_id=target.pk,
+        target_type=target._meta.model_name or "" if target else EVERYBODY,
+        target_id=target.pk if target else 0,
         detail=detail,
         address=acting_address,
     )

@@ -22,7 +22,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import services
 from keys.admin import budgets
-from keys.admin.base import NOT_EMPTIED, ServiceAdmin, acting
+from keys.admin.base import NOT_EMPTIED, ServiceAdmin, acting, purge
 from keys.changes import require_future, require_offered
 from keys.core.access import Hangup, KeyStatus
 from keys.models import ApiKey, Budget
@@ -91,7 +91,8 @@ class ApiKeyAdmin(ServiceAdmin):
     list_filter = (StatusFilter, "team")
     list_select_related = ("team",)
     search_fields = ("name", "prefix", "last_four", "team__name", "owner__username")
-    actions = ("disable", "enable", "revoke", "reset")
+    actions = ("disable", "enable", "revoke", "reset", "purge_cache")
+    actions_list = ("purge_everything",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         return super().get_queryset(request).prefetch_related("budgets")
@@ -235,6 +236,21 @@ class ApiKeyAdmin(ServiceAdmin):
             self.message_user(request, NOT_EMPTIED, messages.ERROR)
         else:
             self.message_user(request, f"Budget windows emptied: {len(selected)}.")
+
+    @action(description="Empty the response cache", permissions=["change"])
+    def purge_cache(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        purge(self, request, queryset)
+
+    @action(
+        description="Empty everybody's response cache",
+        permissions=["change"],
+        url_path="purge-everything",
+    )
+    def purge_everything(self, request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            return self._page(request, "purge", "Empty everybody's response cache?")
+        purge(self, request, [None])
+        return HttpResponseRedirect(reverse("admin:keys_apikey_changelist"))
 
     def _tell(self, request: HttpRequest, done: int, selected: int, verb: str) -> None:
         rest = f" Left as they were: {selected - done}." if done < selected else ""

@@ -1,5 +1,6 @@
 """What the console's pages share: who acts, and how the services' refusals are shown."""
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
@@ -8,6 +9,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import ModelAdmin
 
+from keys.models import ApiKey, Team
+from keys.purge import EntriesRemain, cache_purge
 from keys.windows import NotEmptied
 
 NOT_EMPTIED = "Valkey does not answer, so a window may not be empty yet. Reset it again later."
@@ -16,6 +19,22 @@ NOT_EMPTIED = "Valkey does not answer, so a window may not be empty yet. Reset i
 def acting(request: HttpRequest) -> dict[str, Any]:
     """Return the arguments by which every service learns who acts, and from where."""
     return {"acting_user": request.user, "acting_address": _address(request)}
+
+
+ENTRIES_REMAIN = (
+    "Valkey does not answer, so entries are left in it. No gateway reads them again, and they"
+    " expire by themselves."
+)
+
+
+def purge(page: ModelAdmin, request: HttpRequest, holders: Iterable[ApiKey | Team | None]) -> None:
+    """Empty the cache of each holder, of everybody for `None`, and say what came of it."""
+    try:
+        deleted = sum(cache_purge(holder=holder, **acting(request)) for holder in holders)
+    except EntriesRemain:
+        page.message_user(request, ENTRIES_REMAIN, messages.ERROR)
+    else:
+        page.message_user(request, f"Cache entries deleted: {deleted:,}.")
 
 
 class ServiceAdmin(ModelAdmin):

@@ -7,11 +7,11 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from keys import services
 from keys.admin import budgets
-from keys.admin.base import ServiceAdmin, acting
+from keys.admin.base import ServiceAdmin, acting, purge
 from keys.models import Team
 
 FIELDS = ("name", "rpm", "concurrency", "cache_enabled", "cache_shared")
@@ -25,6 +25,7 @@ class TeamAdmin(ServiceAdmin):
     inlines = (budgets.BudgetInline,)
     list_display = ("name", "keys", "rpm", "concurrency", "budgets")
     search_fields = ("name",)
+    actions = ("purge_cache",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
         counted = super().get_queryset(request).annotate(keys_count=Count("apikeys"))
@@ -63,6 +64,10 @@ class TeamAdmin(ServiceAdmin):
         change: bool,  # noqa: ARG002
     ) -> None:
         budgets.save(request, form.instance, formset)
+
+    @action(description="Empty the response cache", permissions=["change"])
+    def purge_cache(self, request: HttpRequest, queryset: QuerySet[Team]) -> None:
+        purge(self, request, queryset)
 
     def delete_model(self, request: HttpRequest, obj: Team) -> None:
         services.team_delete(team=obj, **acting(request))

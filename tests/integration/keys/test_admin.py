@@ -15,6 +15,7 @@ from tests.factories import an_operator as make_operator
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
 KEYS = reverse("admin:keys_apikey_changelist")
+PURGE = reverse("admin:keys_apikey_purge_everything")
 ADD_KEY = reverse("admin:keys_apikey_add")
 SECRET = re.compile(r"sk-cc-[0-9A-Za-z]{38}")
 
@@ -261,7 +262,45 @@ def test_all_windows_of_a_key_are_emptied(operator):
     assert Budget.objects.filter(reset_at__isnull=False).count() == 2
 
 
-@pytest.mark.parametrize("action", ["disable", "enable", "revoke", "reset"])
+def test_the_cache_of_a_key_is_emptied(operator):
+    apikey = a_key()
+    act(operator, "purge_cache", apikey)
+    assert ApiKey.objects.get().cache_generation == 1
+    assert "Cache entries deleted: 0." in operator.get(KEYS).content.decode()
+
+
+def test_the_cache_of_a_team_is_emptied(operator):
+    team = a_team()
+    form = {"action": "purge_cache", "_selected_action": [team.pk]}
+    operator.post(reverse("admin:keys_team_changelist"), form)
+    assert Team.objects.get().cache_generation == 1
+
+
+def test_everybody_s_cache_is_emptied_when_asked_twice(operator):
+    a_key()
+    assert PURGE in operator.get(KEYS).content.decode()
+    page = operator.get(PURGE)
+    assert "at the full charge" in page.content.decode()
+    assert ApiKey.objects.get().cache_generation == 0
+    operator.post(PURGE)
+    assert ApiKey.objects.get().cache_generation == 1
+    assert AuditEvent.objects.order_by("-id")[0].address == "192.0.2.7"
+
+
+def test_a_viewer_cannot_empty_everybody_s_cache(viewer):
+    a_key()
+    assert viewer.post(PURGE).status_code == 403
+    assert PURGE not in viewer.get(KEYS).content.decode()
+    assert ApiKey.objects.get().cache_generation == 0
+
+
+def test_entries_that_could_not_be_deleted_are_said(operator, settings):
+    settings.VALKEY_URL = "unix:///nonexistent"
+    act(operator, "purge_cache", a_key())
+    assert "entries are left in it" in operator.get(KEYS).content.decode()
+
+
+@pytest.mark.parametrize("action", ["disable", "enable", "revoke", "reset", "purge_cache"])
 def test_a_viewer_cannot_act(viewer, action):
     apikey = a_key()
     events = AuditEvent.objects.count()
