@@ -1,34 +1,61 @@
-"""HTTP/1.1 as uvicorn speaks it, with the bounds on a request's head that uvicorn does not have.
+"""HTTP/1.1 as uvicorn speaks it, with the bounds and the strictness that uvicorn does not have.
 
-Without them a client could send headers for ever, or none, and hold memory or a connection. A body
-is not our business: the gateway bounds it.
+Without the bounds a client could send headers for ever, or none, and hold memory or a connection. A
+body is not our business: the gateway bounds it.
+
+Rules. A request that is no HTTP is answered once, in its turn: after what was asked before it on
+the same connection, and not at all once its own answer has begun. Then the connection closes, and
+nothing that comes after it is read. Trailers are dropped. An upgrade that nobody here speaks is
+ignored, body and all (RFC 9110, 7.8). When a connection ends, every request on it hears of it.
 """
 
 import asyncio
 import uuid
+from typing import Any
 
+import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # Claude Code sends about 2 KB; common servers allow 8 to 64 KB.
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_LINES_MAX = 256
 # From the connection, or the first byte of a later request, to the end of the head.
 HEAD_SECONDS_MAX = 30.0
+# Requests that wait behind the one being answered. Hardly any client sends two at once, and one
+# read of the socket could hold thousands.
+PIPELINED_MAX = 256
+
+_MALFORMED = "400 Bad Request", "This is not a valid HTTP/1.1 request."
+_TOO_LARGE = (
+    "431 Request Header Fields Too Large",
+    f"The headers of this request are over {HEAD_BYTES_MAX} bytes or {HEAD_LINES_MAX} lines.",
+)
 
 
 class HeadTooLarge(Exception):
     """The request line and headers are over HEAD_BYTES_MAX or HEAD_LINES_MAX."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with bounded heads: 431 for a large one, the end for a slow one."""
+class Unacceptable(Exception):
+    """llhttp would take this request; we do not."""
 
-    # `_head_open`: the parser is inside a head. `_head_fed`: bytes it was fed there and keeps.
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with bounded heads and orderly refusals."""
+
+    # The parser is inside a head; how large that is, its unfinished line apart; how much the parser
+    # has read since a body or a request's end: a line, chunk extension or trailer without an end.
     _head_open = False
-    _head_fed = 0
     _head_bytes = 0
+    _silent_bytes = 0
+    _spoke = False
     _head_timer: asyncio.TimerHandle | None = None
+    # The request whose body is being read, and the one that is being answered.
+    _read: RequestResponseCycle | None = None
+    _answered: RequestResponseCycle | None = None
+    # What a faulty request will be answered when its turn comes; empty to answer nothing.
+    _refusal: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -36,19 +63,43 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        # uvicorn tells the latest request alone.
+        self.pipeline.clear()
+        if self._answered is not None:
+            _disconnect(self._answered)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        # The parser keeps an unfinished header line to itself, so it is counted from outside.
-        self._head_fed = self._head_fed + len(data) if self._head_open else 0
-        if self._head_fed > HEAD_BYTES_MAX and not self.transport.is_closing():
-            self._refuse_head()
+        self._unset_keepalive_if_required()
+        while data and self._refusal is None and self.parser is not None:
+            data = self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Have `data` parsed; return what is to be parsed next instead of what is left of it."""
+        self._spoke = False
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                return b""
+            return self._head_without_upgrade() + data[upgrade.args[0] :]
+        except httptools.HttpParserError:
+            large = self._head_bytes > HEAD_BYTES_MAX or len(self.headers or ()) >= HEAD_LINES_MAX
+            self._refuse(*(_TOO_LARGE if large else _MALFORMED))
+            return b""
+        # Where in `data` something began is not known, so what came with it is not counted.
+        self._silent_bytes = 0 if self._spoke else self._silent_bytes + len(data)
+        if self._silent_bytes > HEAD_BYTES_MAX:
+            self._refuse(*_TOO_LARGE)
+        elif self._silent_bytes and self._idle:
+            self._start_head_timer()  # Blank lines must not keep a connection for ever.
+        return b""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_open = True
-        self._head_fed = self._head_bytes = 0
+        self._head_bytes = 0
         self._start_head_timer()
 
     def on_url(self, url: bytes) -> None:
@@ -57,39 +108,89 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value))
+        if not self._head_open:
+            return  # A trailer: it would become a header of a request that is under way.
+        if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+            raise Unacceptable("nobody here would undo another coding")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._head_open = False
         self._stop_head_timer()
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise Unacceptable("this is no proxy")
+            if not self._should_upgrade():
+                return  # The head comes again.
         super().on_headers_complete()
+        self._read = self.cycle
+        if len(self.pipeline) > PIPELINED_MAX:
+            raise Unacceptable("too many requests at once")
 
-    def send_400_response(self, msg: str) -> None:
-        if self._head_bytes > HEAD_BYTES_MAX or len(self.headers or ()) >= HEAD_LINES_MAX:
-            self._refuse_head()
-        else:
-            super().send_400_response(msg)
+    def on_body(self, body: bytes) -> None:
+        self._spoke = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._spoke = True
+        if self._read is not None:
+            super().on_message_complete()
+            self._read = None
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._refusal is not None and self._idle:
+            self._end()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _should_upgrade(self) -> bool:
+        return not self.url.startswith(b"/v1") and super()._should_upgrade()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no request is being read or answered."""
+        answered = self._answered is None or self._answered.response_complete
+        return answered and self._read is None and not self._head_open
+
+    def _head_without_upgrade(self) -> bytes:
+        # llhttp takes whatever follows such a head for another protocol, a body too, and cannot be
+        # told otherwise.
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % pair for pair in self.headers if pair[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"\r\n".join([*lines, b"", b""])
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES_MAX or len(self.headers) >= HEAD_LINES_MAX:
-            raise HeadTooLarge  # The parser stops, and uvicorn calls send_400_response.
+            raise HeadTooLarge
 
-    def _refuse_head(self) -> None:
-        request_id = f"req_{uuid.uuid4().hex}"
-        message = (
-            f"The headers of this request are over {HEAD_BYTES_MAX} bytes"
-            f" or {HEAD_LINES_MAX} lines."
-        )
-        error = {"type": "invalid_request_error", "message": message}
-        content = orjson.dumps({"type": "error", "error": error, "request_id": request_id})
-        head = (
-            "HTTP/1.1 431 Request Header Fields Too Large\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(content)}\r\n"
-            f"request-id: {request_id}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + content)
-        self.transport.close()
+    def _refuse(self, status: str, message: str) -> None:
+        """Answer the request that is being read in its turn, then close."""
+        self._stop_head_timer()
+        self._head_open = False
+        self._refusal = _answer(status, message)
+        faulty, self._read = self._read, None
+        if faulty is not None and faulty is self._answered:
+            if faulty.response_started:
+                self._refusal = b""
+            _disconnect(faulty)
+            self._end()
+            return
+        if faulty is not None:
+            self.pipeline.popleft()  # It is the latest of those that wait.
+        if self._idle:
+            self._end()
+
+    def _end(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(self._refusal or b"")
+            self.transport.close()
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None:
@@ -99,3 +200,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    if not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+
+def _answer(status: str, message: str) -> bytes:
+    request_id = f"req_{uuid.uuid4().hex}"
+    error = {"type": "invalid_request_error", "message": message}
+    content = orjson.dumps({"type": "error", "error": error, "request_id": request_id})
+    head = (
+        f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(content)}\r\nrequest-id: {request_id}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + content
