@@ -30,7 +30,7 @@ CHANGING_FIELDS = ("container", "mcp_servers", "thread")
 # A picture or document that upstream fetches itself. In a text its quotes would be escaped.
 _FETCHED = b'"type":"url"'
 
-# A double carries every number of 15 digits, so only longer ones need a look; 16 with the point.
+# A double carries every number of 15 digits, so only longer ones need a look.
 _LONG_RUN = b"0" * 16
 _AS_ZEROS = bytes(0x30 if byte in b"0123456789." else 0x20 for byte in range(256))
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
