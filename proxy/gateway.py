@@ -136,7 +136,8 @@ class Gateway:
     async def find(self, call: Call) -> list[KeyPolicy]:
         """Return the policies of all keys the call came with, dead ones included."""
         shaped = [text for text in _offered(call) if secret.well_formed(text)]
-        found = [await self.policies.find(secret.digest(text)) for text in shaped]
+        address = call.address(self.bounds.trusted_proxies)
+        found = [await self.policies.find(secret.digest(text), address) for text in shaped]
         return [policy for policy in found if policy is not None]
 
     def refuse(self, policy: KeyPolicy, call: Call) -> Refusal | None:

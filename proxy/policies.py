@@ -16,11 +16,12 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from keys.core.access import Catalogue, KeyPolicy, Maintenance
+from keys.core.access import Address, Catalogue, KeyPolicy, Maintenance
 from keys.invalidation import CHANNEL, EVERYTHING
 from keys.policy import load_catalogue, load_maintenance, load_policy
 from proxy.accounts import load_accounts
 from proxy.core.account import Account
+from proxy.core.allowance import Allowance, client_of
 from proxy.core.errors import Unavailable
 from proxy.database import Database, DatabaseUnavailable
 from usage.core.price import PriceBook
@@ -76,7 +77,7 @@ class Policies:
         self._valkey = valkey
         self._entries_max = entries_max
         self._age_s_max = age_s_max
-        self._lookups = _Allowance(lookups_per_s_max)
+        self._lookups = Allowance(lookups_per_s_max)
         self._keys: OrderedDict[str, _Kept] = OrderedDict()
         self._strangers: OrderedDict[str, float] = OrderedDict()
         self._published: tuple[Published, float] | None = None
@@ -95,8 +96,8 @@ class Policies:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def find(self, digest: str) -> KeyPolicy | None:
-        """Return the policy of a key, `None` for a stranger.
+    async def find(self, digest: str, address: Address | None = None) -> KeyPolicy | None:
+        """Return the policy of a key that came from `address`, `None` for a stranger.
 
         Raises `Unavailable` when it is not known here and cannot be looked up just now.
         """
@@ -108,19 +109,23 @@ class Policies:
             return await self._renew(digest, kept)
         if now - self._strangers.get(digest, -STRANGER_AGE_S) < STRANGER_AGE_S:
             return None
-        if not self._lookups.take(now):
+        client = client_of(address)
+        if not self._lookups.take(client, now):
             raise Unavailable(
                 "The gateway looks up too many unknown keys just now. Try again shortly.",
                 retry_after_s=1,
             )
         try:
-            return await self._read(digest)
+            policy = await self._read(digest)
         except DatabaseUnavailable as error:
             logger.warning("a key could not be looked up: %s", error)
             raise Unavailable(
                 "The gateway cannot look up API keys just now. Try again shortly.",
                 retry_after_s=5,
             ) from error
+        if policy is not None:
+            self._lookups.give_back(client)
+        return policy
 
     async def accounts(self) -> tuple[Account, ...]:
         """Return the upstream accounts that may be used. Raises `Unavailable`."""
@@ -236,21 +241,6 @@ class Policies:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Allowance:
-    """Lets `per_s_max` through in each second."""
-
-    def __init__(self, per_s_max: int) -> None:
-        self._per_s_max = per_s_max
-        self._second = 0
-        self._taken = 0
-
-    def take(self, now: float) -> bool:
-        if int(now) != self._second:
-            self._second, self._taken = int(now), 0
-        self._taken += 1
-        return self._taken <= self._per_s_max
 
 
 def _load_published() -> Published:
