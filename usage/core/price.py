@@ -4,8 +4,10 @@
 is a whole number and a product of counts and rates is exact.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 from keys.core.access import undated
 from usage.core.tokens import TokenUsage
@@ -65,8 +67,27 @@ def _percent(amount: int, percent: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class _PriceList:
+    """The prices of one model that start together: one for each band, by where the bands begin."""
+
+    bands: tuple[int, ...]
+    prices: tuple[Price, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _PriceLists:
+    """The price lists of one model, by their starts."""
+
+    starts: tuple[int, ...]
+    lists: tuple[_PriceList, ...]
+
+
+@dataclass(frozen=True)
 class PriceBook:
-    """Every price there is. A model without one costs as the dearest known, never nothing."""
+    """Every price there is. A model without one costs as the dearest known, never nothing.
+
+    An exchange asks twice, so a look-up is two bisections in an index that is made once.
+    """
 
     prices: tuple[Price, ...]
 
@@ -82,26 +103,42 @@ class PriceBook:
             or self._dearest(prompt_tokens, at_ms)
         )
 
+    @cached_property
+    def _models(self) -> dict[str, _PriceLists]:
+        models: dict[str, dict[int, list[Price]]] = {}
+        for price in sorted(self.prices, key=lambda p: (p.starts_at_ms, p.prompt_tokens_min)):
+            models.setdefault(price.model, {}).setdefault(price.starts_at_ms, []).append(price)
+        return {model: _indexed(lists) for model, lists in models.items()}
+
     def _in_force(self, model: str, prompt_tokens: int, at_ms: int) -> Price | None:
-        started = [p for p in self.prices if p.model == model and p.starts_at_ms <= at_ms]
-        if not started:
+        found = self._models.get(model)
+        if found is None:
             return None
         # Bands of one price list share its start, so an old list's band never mixes with a new one.
-        latest = max(p.starts_at_ms for p in started)
-        bands = [
-            p for p in started if p.starts_at_ms == latest and p.prompt_tokens_min <= prompt_tokens
-        ]
-        return max(bands, key=lambda p: p.prompt_tokens_min, default=None)
+        started = bisect_right(found.starts, at_ms)
+        if not started:
+            return None
+        latest = found.lists[started - 1]
+        band = bisect_right(latest.bands, prompt_tokens)
+        return latest.prices[band - 1] if band else None
 
     def _dearest(self, prompt_tokens: int, at_ms: int) -> Price:
-        known = [self._in_force(model, prompt_tokens, at_ms) for model in self._models()]
+        known = [self._in_force(model, prompt_tokens, at_ms) for model in self._models]
         found = [price for price in known if price is not None] or list(self.prices)
         if not found:
             raise LookupError("no price in the book")
         return max(found, key=lambda p: p.output_nanousd_max + p.input_nanousd_max)
 
-    def _models(self) -> set[str]:
-        return {price.model for price in self.prices}
+
+def _indexed(lists: dict[int, list[Price]]) -> _PriceLists:
+    """Index prices by start; starts, and the bands in each, are in order already."""
+    return _PriceLists(
+        tuple(lists),
+        tuple(
+            _PriceList(tuple(price.prompt_tokens_min for price in bands), tuple(bands))
+            for bands in lists.values()
+        ),
+    )
 
 
 def cost_nanousd(usage: TokenUsage, price: Price) -> int:

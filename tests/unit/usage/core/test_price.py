@@ -1,6 +1,8 @@
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from usage.core.price import Price, PriceBook, cost_nanousd, humane_usd, nanousd_per_token
 from usage.core.tokens import TokenUsage
@@ -144,6 +146,37 @@ def test_a_model_whose_price_has_not_started_costs_as_the_dearest():
 
 def test_prices_that_all_lie_ahead_still_count():
     assert PriceBook((a_price(starts_at_ms=1_000),)).price("claude-next", 10, at_ms=0)
+
+
+MOMENTS = st.sampled_from([0, 10, 20, 30])
+TOKENS = st.sampled_from([0, 5, 10, 15])
+
+
+def looked_up(prices, model, prompt_tokens, at_ms):
+    """Look through all prices: the latest list that has started, and of it the highest band."""
+    started = [p for p in prices if p.model == model and p.starts_at_ms <= at_ms]
+    latest = max((p.starts_at_ms for p in started), default=None)
+    bands = [
+        p for p in started if p.starts_at_ms == latest and p.prompt_tokens_min <= prompt_tokens
+    ]
+    return max(bands, key=lambda p: p.prompt_tokens_min, default=OPUS)
+
+
+@given(
+    lists=st.sets(st.tuples(st.sampled_from(["a", "b"]), MOMENTS, TOKENS), max_size=12),
+    order=st.randoms(use_true_random=False),
+    model=st.sampled_from(["a", "b", "a-20260101"]),
+    prompt_tokens=st.integers(0, 20),
+    at_ms=st.integers(0, 40),
+)
+def test_the_index_finds_what_looking_through_all_prices_finds(
+    lists, order, model, prompt_tokens, at_ms
+):
+    # OPUS is dearer than all of them, so it stands for whatever has no price in force.
+    prices = [OPUS, *(a_price(*each) for each in sorted(lists))]
+    order.shuffle(prices)
+    expected = looked_up(prices, model.partition("-")[0], prompt_tokens, at_ms)
+    assert PriceBook(tuple(prices)).price(model, prompt_tokens, at_ms) == expected
 
 
 def test_an_empty_book_has_no_price():
