@@ -327,6 +327,13 @@ def test_the_official_sdks_bodies_need_no_second_look():
     assert not parse_body(a_body()).plain
 
 
+def test_a_name_given_twice_is_not_made_up_for_by_longer_numbers():
+    body = orjson.dumps(QUESTION)[:-1] + b',"x":1,"x":2,"y":1E6}'
+    assert len(orjson.dumps(orjson.loads(body))) == len(body)
+    assert not parse_body(body).plain
+    assert key(body) is None
+
+
 @given(st.lists(st.tuples(TEXT, LEAVES), max_size=3), st.randoms())
 def test_a_plain_body_has_no_name_twice(pairs, dice):
     doubled = pairs + dice.sample(pairs, len(pairs) // 2)

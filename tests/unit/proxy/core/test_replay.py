@@ -76,6 +76,7 @@ def test_a_whole_answer_may_be_kept(events):
         pytest.param(WHOLE.removeprefix(beginning()), id="no beginning"),
         pytest.param(beginning() + WHOLE, id="two beginnings"),
         pytest.param(WHOLE + STOP, id="something after the end"),
+        pytest.param(WHOLE + b"event: ", id="something begins after the end"),
         pytest.param(WHOLE + event("error", error={"type": "overloaded_error"}), id="an error"),
         pytest.param(WHOLE.replace(PING, event("error", error={})), id="an error on the way"),
         pytest.param(WHOLE.replace(PING, event("brand_new")), id="an unknown event"),
@@ -92,6 +93,9 @@ def test_a_whole_answer_may_be_kept(events):
         pytest.param(
             beginning() + block(0, TEXT, {"kind": "brand_new_delta"}) + ending() + STOP,
             id="an unknown delta",
+        ),
+        pytest.param(
+            WHOLE.replace(b'"index": 0, "delta"', b'"index": 1, "delta"'), id="another's delta"
         ),
         pytest.param(
             beginning()
