@@ -45,11 +45,21 @@ def upstream_test(
     results = [found if isinstance(found, Probe) else next(probes) for found in loaded]
     for row, result in zip(rows, results, strict=True):
         if not result.trouble:
-            services.upstream_resume(
-                account=row, acting_user=acting_user, acting_address=acting_address
-            )
-            _wake(row)
+            upstream_use_again(account=row, acting_user=acting_user, acting_address=acting_address)
     return results
+
+
+def upstream_use_again(
+    *, account: UpstreamAccount, acting_user: User | None, acting_address: str | None = None
+) -> None:
+    """End what is held against `account`: its suspension and its rests."""
+    services.upstream_resume(
+        account=account, acting_user=acting_user, acting_address=acting_address
+    )
+    try:
+        wake(account.pk)
+    except RedisError:
+        logger.exception("gateways may let account %s rest for a while still", account.name)
 
 
 def offer(row: UpstreamAccount) -> Offer:
@@ -68,10 +78,3 @@ def _load(row: UpstreamAccount) -> Account | Probe:
         return accounts.load_account(row)
     except (CredentialUnreadable, NotDescribed) as error:
         return Probe(0, 0, (), str(error))
-
-
-def _wake(row: UpstreamAccount) -> None:
-    try:
-        wake(row.pk)
-    except RedisError:
-        logger.exception("gateways may let account %s rest for a while still", row.name)

@@ -60,11 +60,11 @@ def an_operator() -> User:
     return User.objects.create_superuser(f"operator{next(_numbers)}")
 
 
-def a_viewer() -> User:
-    """Someone who may look at everything of `keys` and change nothing."""
+def a_viewer(app: str = "keys") -> User:
+    """Someone who may look at everything of `app` and change nothing."""
     viewer = User.objects.create_user(f"viewer{next(_numbers)}", is_staff=True)
     viewer.user_permissions.set(
-        Permission.objects.filter(content_type__app_label="keys", codename__startswith="view_")
+        Permission.objects.filter(content_type__app_label=app, codename__startswith="view_")
     )
     return viewer
 
