@@ -63,7 +63,7 @@ def apikey_issue(
     during_maintenance: bool = False,
 ) -> tuple[ApiKey, Secret]:
     """Make a key and return it with its secret, which is stored nowhere and cannot be had again."""
-    secret = _draw_secret()
+    secret = compose("".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH)))
     apikey = ApiKey(
         name=name,
         team=team,
@@ -268,15 +268,13 @@ def budget_reset(
     Raises `windows.NotEmptied` after the commit when Valkey is away: then reset it again later.
     """
     stored = Budget.objects.select_for_update(of=("self",)).get(pk=budget.pk)
-    stored.reset_at = timezone.now()
+    stored.reset_at = windows.now()
     stored.save(update_fields=["reset_at"])
     holder = _holder(stored)
     audit.record("budget.reset", holder, acting_user, acting_address, {"budget": str(stored)})
     _announce(holder)
-    if limit := policy.budget_limit(stored):
-        # After the announcement: a gateway must not reload the window by the old reset_at.
-        forget = partial(windows.forget, policy.holder_shard(holder), limit.window_name)
-        transaction.on_commit(forget)
+    # After the announcement: a gateway must not reload the window by the old reset_at.
+    transaction.on_commit(partial(_empty_window, stored))
 
 
 @transaction.atomic
@@ -338,10 +336,6 @@ def maintenance_set(
     return stored
 
 
-def _draw_secret() -> Secret:
-    return compose("".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH)))
-
-
 @transaction.atomic
 def _apikey_move(
     verb: str,
@@ -354,13 +348,8 @@ def _apikey_move(
     moved = ApiKey.objects.filter(pk=apikey.pk, **source).update(**target)
     if not moved:
         return False  # Someone else got here first; their audit row stands.
-    audit.record(
-        f"apikey.{verb}",
-        apikey,
-        acting_user,
-        acting_address,
-        {"name": apikey.name, "prefix": apikey.prefix},
-    )
+    detail = {"name": apikey.name, "prefix": apikey.prefix}
+    audit.record(f"apikey.{verb}", apikey, acting_user, acting_address, detail)
     _announce(apikey)
     return True
 
@@ -381,6 +370,17 @@ def _holder(budget: Budget) -> ApiKey | Team:
     if holder is None:
         raise TypeError("a budget has a key or a team")
     return holder
+
+
+def _empty_window(budget: Budget) -> None:
+    holder, limit = _holder(budget), policy.budget_limit(budget)
+    if limit is None:
+        return
+    emptied_at = windows.forget(policy.holder_shard(holder), limit.window_name)
+    same = Budget.objects.filter(pk=budget.pk, reset_at=budget.reset_at)
+    if emptied_at and same.update(reset_at=emptied_at):
+        # Else what was charged since the commit, and is gone here, came back with a cold start.
+        _announce(holder)
 
 
 def _announce(holder: ApiKey | Team) -> None:

@@ -2,8 +2,10 @@
 --
 -- KEYS 1 {sNN}:leases
 -- ARGV 1 now_ms or 0   2 name of the window
--- Returns 1, or 0 when the window is not loaded (its next load starts at the reset).
+-- Returns the instant of the reset, or 0 when the window is not loaded: its next load starts at the
+-- reset that the budget remembers.
 
+local now = clock(ARGV[1])
 local key = tag .. 'w:' .. ARGV[2]
 if redis.call('EXISTS', key) == 0 then return 0 end
 local gone = {}
@@ -12,11 +14,11 @@ for _, field in ipairs(redis.call('HKEYS', key)) do
 end
 if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
 redis.call('HSET', key, 'u', 0)
-move(key, clock(ARGV[1]))
+move(key, now)
 if redis.call('HEXISTS', key, 'start') == 1 then
   redis.call('HSET', key, 'start', 0)
 else
   local lowest = redis.call('HGET', key, 'hi')
   redis.call('HSET', key, 'lo', lowest)
 end
-return 1
+return now

@@ -15,7 +15,7 @@ from keys.core.secret import digest, well_formed
 from keys.invalidation import CHANNEL
 from keys.limiter import shard_tag
 from keys.models import RATE_MAX, ApiKey, AuditEvent, Budget, ClaudeModel, Maintenance, Team
-from keys.policy import budget_limit, holder_shard
+from keys.policy import budget_limit, holder_shard, load_policy
 from tests.factories import (
     a_budget,
     a_key,
@@ -307,12 +307,31 @@ def test_a_reset_empties_the_window_and_keeps_what_is_held(
     tag = shard_tag(holder_shard(team))
     window = f"{tag}:w:{budget_limit(budget).window_name}"
     valkey.hset(window, mapping={"u": 70, "h": 5, "b9": 70, "lo": 9, "hi": 9})
-    before = timezone.now()
     with django_capture_on_commit_callbacks(execute=True):
         services.budget_reset(budget=budget, acting_user=None)
     assert valkey.hmget(window, "u", "h", "b9") == [b"0", b"5", None]
-    assert Budget.objects.get(pk=budget.pk).reset_at >= before
     assert last_event().action == "budget.reset"
+
+
+def test_a_reset_is_of_the_instant_when_the_window_was_emptied(heard, valkey):
+    # Not of the commit before: what was charged in between would come back with a cold start.
+    apikey = a_key(budgets=[])
+    budget = a_budget(apikey)
+    limit = budget_limit(budget)
+    window = f"{shard_tag(holder_shard(apikey))}:w:{limit.window_name}"
+    valkey.hset(window, mapping={"u": 70, "h": 0, "b9": 70, "lo": 9, "hi": 9})
+    told = heard(lambda: services.budget_reset(budget=budget, acting_user=None))
+    emptied_at_ms = int(valkey.hget(window, "r"))
+    assert load_policy(apikey.digest).limits[1].reset_at_ms == emptied_at_ms
+    assert told == [apikey.digest, apikey.digest]
+
+
+def test_a_window_that_is_not_loaded_will_be_from_the_reset_on(heard, valkey):
+    apikey = a_key(budgets=[])
+    budget = a_budget(apikey)
+    before, _microseconds = valkey.time()
+    assert heard(lambda: services.budget_reset(budget=budget, acting_user=None)) == [apikey.digest]
+    assert before * 1000 <= load_policy(apikey.digest).limits[1].reset_at_ms
 
 
 def test_a_reset_without_valkey_is_stored_and_says_that_it_must_be_repeated(
