@@ -5,7 +5,7 @@ are cumulative and replace; adding would bill twice, the maximum would be wrong 
 Until a `message_delta` came, output is estimated from what was relayed.
 
 A meter never raises into the relay: what it cannot read it stops reading, and its counts are
-marked estimated.
+marked estimated. They are exact only when upstream stated both input and output.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +22,8 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 # In a delta the text comes last, and inside it quotes are escaped: these end its name, in JSON
 # without blanks as Anthropic writes it, and with them.
 _TEXT_MARKS = (b'":"', b'": "')
+# A model's name has 30.
+WORD_LENGTH_MAX = 256
 # Bytes of answer text in a token before anything is learned: a little under the usual four.
 OUTPUT_BYTES_PER_TOKEN = 3.8
 
@@ -30,7 +32,7 @@ OUTPUT_BYTES_PER_TOKEN = 3.8
 class Metered:
     """What the meter knows. `estimated` when a count is ours; `whole` when the answer ended well.
 
-    `reported` is false while upstream has not said anything about usage.
+    `reported` is false while upstream has not said what the input was.
     """
 
     usage: TokenUsage
@@ -48,6 +50,7 @@ class StreamMeter:
     __slots__ = (
         "_broken",
         "_final",
+        "_input_stated",
         "error_type",
         "model",
         "output_bytes",
@@ -59,6 +62,7 @@ class StreamMeter:
     def __init__(self) -> None:
         self._broken = False
         self._final = False
+        self._input_stated = False
         self.usage: TokenUsage | None = None
         self.model = ""
         self.error_type = ""
@@ -78,7 +82,7 @@ class StreamMeter:
     def metered(self, output_bytes_per_token: float) -> Metered:
         """Return what is known now, estimating what upstream has not reported yet."""
         usage = self.usage or TokenUsage()
-        exact = self._final and not self._broken
+        exact = self._final and self._input_stated and not self._broken
         if not exact:
             guess = round(self.output_bytes / output_bytes_per_token)
             usage = replace(usage, output_tokens=max(usage.output_tokens, guess))
@@ -88,7 +92,7 @@ class StreamMeter:
             error_type=self.error_type,
             stop_reason=self.stop_reason,
             estimated=not exact,
-            reported=self.usage is not None,
+            reported=self._input_stated,
             whole=self.whole,
         )
 
@@ -100,20 +104,26 @@ class StreamMeter:
         name, data = parse(frame)
         if name == b"message_start":
             message = orjson.loads(data)["message"]
-            self.model = str(message.get("model", ""))
-            self.usage = overlay(TokenUsage(), message.get("usage") or {})
+            self.model = _word(message.get("model", ""))
+            self._overlay(TokenUsage(), message.get("usage") or {})
+            self._final = False  # What it says of output is a beginning.
         elif name == b"message_delta":
             event = orjson.loads(data)
-            self.stop_reason = str((event.get("delta") or {}).get("stop_reason") or "")
+            self.stop_reason = _word((event.get("delta") or {}).get("stop_reason") or "")
             if event.get("usage"):
-                self.usage = overlay(self.usage or TokenUsage(), event["usage"])
-                self._final = True
+                self._overlay(self.usage or TokenUsage(), event["usage"])
+                self._final = _states(event["usage"], "output_tokens")
         elif name == b"message_stop":
             self.whole = True
         elif name == b"error":
-            self.error_type = str((orjson.loads(data).get("error") or {}).get("type", "error"))
+            error = orjson.loads(data).get("error") or {}
+            self.error_type = _word(error.get("type")) or "error"
         elif name == b"content_block_delta":
             self.output_bytes += _text_bytes(frame)
+
+    def _overlay(self, usage: TokenUsage, reported: dict[str, Any]) -> None:
+        self.usage = overlay(usage, reported)
+        self._input_stated = self._input_stated or _states(reported, "input_tokens")
 
 
 class AnswerMeter:
@@ -159,14 +169,17 @@ class AnswerMeter:
         try:
             message = orjson.loads(self.body)
             usage = overlay(TokenUsage(), message["usage"])
+            stated = _states(message["usage"], "input_tokens", "output_tokens")
         except (ValueError, TypeError, KeyError, AttributeError):
+            stated = False
+        if not stated:
             guess = TokenUsage(output_tokens=round(self._size / output_bytes_per_token))
             return Metered(guess, "", "", "", estimated=True, reported=False, whole=False)
         return Metered(
             usage=usage,
-            model=str(message.get("model", "")),
+            model=_word(message.get("model", "")),
             error_type="",
-            stop_reason=str(message.get("stop_reason") or ""),
+            stop_reason=_word(message.get("stop_reason") or ""),
             estimated=False,
             reported=True,
             whole=True,
@@ -194,8 +207,18 @@ def overlay(usage: TokenUsage, reported: dict[str, Any]) -> TokenUsage:
     if tools.get("web_search_requests") is not None:
         known["web_search_requests"] = _count(tools["web_search_requests"])
     if reported.get("inference_geo"):
-        known["inference_geo"] = str(reported["inference_geo"])[:32]
+        known["inference_geo"] = _word(reported["inference_geo"])[:32]
     return replace(usage, **known)
+
+
+def _states(reported: dict[str, Any], *names: str) -> bool:
+    return all(reported.get(name) is not None for name in names)
+
+
+def _word(value: object) -> str:
+    # It goes into the ledger, which keeps no NUL and would make a dead letter of the whole row.
+    text = value[:WORD_LENGTH_MAX] if isinstance(value, str) else ""
+    return text if text.isprintable() else "".join(c for c in text if c.isprintable())
 
 
 def _text_bytes(frame: bytes) -> int:

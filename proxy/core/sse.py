@@ -6,15 +6,17 @@ back only until their event is whole: so whatever the relay has sent ends at a b
 ping or an error may be put in, and a broken-off event never reaches the client.
 """
 
+import re
+
 # Only a fetched document comes near this. The rest of such an event passes as it comes.
 FRAME_BYTES_MAX = 1024 * 1024
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
-
-_MARKS = (b"\n\n", b"\r\n\r\n")
-# A mark can be cut anywhere: so much of it may have come already.
-_MARK_BYTES = max(map(len, _MARKS)) - 1
+# A blank line ends an event. Lines end with LF, CRLF or CR, also mixed (WHATWG HTML, 9.2.5).
+_BLANK_LINE = re.compile(rb"\n\n|\n\r\n|\r\r|\n\r(?=[^\n])")
+# It can be cut anywhere: so much of it may have come already.
+_BLANK_LINE_BYTES = 3
 
 
 class Framer:
@@ -27,14 +29,15 @@ class Framer:
     __slots__ = ("_rest", "_tail", "framed")
 
     def __init__(self) -> None:
-        self._rest = b""
+        # Grows in place: an event may come in a million pieces.
+        self._rest = bytearray()
         self._tail = b""
         self.framed = True
 
     @property
     def rest(self) -> bytes:
         """What was held back: the beginning of an event that has not ended."""
-        return self._rest
+        return bytes(self._rest)
 
     def feed(self, chunk: bytes) -> bytes:
         """Return all whole events that are known now, as they came; and of a too large one,
@@ -44,19 +47,23 @@ class Framer:
             return self._pass(chunk)
         if not self._rest and chunk.endswith(b"\n\n"):
             return chunk
-        data = self._rest + chunk
-        end = max(_after(data, mark) for mark in _MARKS)
-        self._rest = data[end:]
-        if len(self._rest) > FRAME_BYTES_MAX:
-            self.framed, self._rest, self._tail = False, b"", data[-_MARK_BYTES:]
-            return data
-        return data[:end]
+        rest = self._rest
+        known = rest[-_BLANK_LINE_BYTES:]
+        end = _last_after(bytes(known) + chunk)
+        whole = len(rest) - len(known) + end if end else 0
+        rest += chunk
+        if len(rest) - whole > FRAME_BYTES_MAX:
+            self.framed, self._tail = False, bytes(rest[-_BLANK_LINE_BYTES:])
+            whole = len(rest)
+        events = bytes(rest[:whole])
+        del rest[:whole]
+        return events
 
     def _pass(self, chunk: bytes) -> bytes:
         data = self._tail + chunk
         end = _first_after(data)
         if not end:
-            self._tail = data[-_MARK_BYTES:]
+            self._tail = data[-_BLANK_LINE_BYTES:]
             return chunk
         self.framed = True
         mine = end - len(self._tail)
@@ -66,8 +73,7 @@ class Framer:
 def frames(events: bytes) -> list[bytes]:
     """Cut whole events at their blank lines."""
     if b"\r" in events:
-        # JSON escapes its carriage returns, so a bare one can only be part of a line's end.
-        events = events.replace(b"\r", b"")
+        events = events.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return [frame for frame in events.split(b"\n\n") if frame]
 
 
@@ -84,10 +90,16 @@ def parse(frame: bytes) -> tuple[bytes, bytes]:
     return name, b"\n".join(data)
 
 
-def _after(data: bytes, mark: bytes) -> int:
-    found = data.rfind(mark)
-    return 0 if found < 0 else found + len(mark)
+def _last_after(data: bytes) -> int:
+    if b"\r" not in data:
+        found = data.rfind(b"\n\n")
+        return 0 if found < 0 else found + 2
+    end = 0
+    for found_line in _BLANK_LINE.finditer(data):
+        end = found_line.end()
+    return end
 
 
 def _first_after(data: bytes) -> int:
-    return min((data.find(mark) + len(mark) for mark in _MARKS if mark in data), default=0)
+    found = _BLANK_LINE.search(data)
+    return 0 if found is None else found.end()
