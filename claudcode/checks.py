@@ -5,17 +5,19 @@ there is one. They look at values alone; whether a server answers is for `/ready
 """
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register, run_checks
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, transaction
 
 from claudcode import stores
-from proxy import credentials
+from proxy import accounts, credentials
 from proxy.core.account import BadAddress, parse_base_url
+from proxy.models import UpstreamAccount
 
 TAG = "claudcode"
 VALKEY_SCHEMES = frozenset({"redis", "rediss", "unix"})
@@ -66,6 +68,30 @@ def refuse_wrong_settings() -> None:
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings."""
     return [finding for check in _checks for finding in check()]
+
+
+@register(Tags.database)
+def check_credentials(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
+    """Return an error if no key opens the credential of an enabled upstream account."""
+    if not databases:
+        return []
+    try:
+        with transaction.atomic():
+            rows = list(UpstreamAccount.objects.filter(enabled=True).exclude(credential=None))
+    except DatabaseError:  # There is no table yet, or no server.
+        return []
+    unreadable = [row.name for row in rows if not _opens(row)]
+    if not unreadable:
+        return []
+    return [
+        _error(
+            "E016",
+            "No key of CLAUDCODE_CREDENTIAL_KEYS opens the credential of:"
+            f" {', '.join(unreadable)}.",
+            "Add the key that sealed it (the embedded run keeps it in credential_key of the state"
+            " folder), or disable the account, or give its credential again.",
+        )
+    ]
 
 
 @_checks.append
@@ -208,6 +234,14 @@ def _leases() -> Findings:
             "CLAUDCODE_BODY_BYTES_MAX is more than CLAUDCODE_BODIES_BYTES_MAX.",
             "A process must be able to hold at least one body.",
         )
+
+
+def _opens(row: UpstreamAccount) -> bool:
+    try:
+        accounts.access(row)
+    except credentials.CredentialUnreadable:
+        return False
+    return True
 
 
 def _is_http(url: str) -> bool:

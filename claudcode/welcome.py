@@ -1,24 +1,15 @@
 """What `manage.py up` prints when it is ready: where to go, what to paste, what is shown once."""
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
-from claudcode.first_run import OPERATOR, FirstSecrets
+from claudcode.first_run import OPERATOR, FirstSecrets, Upstreams
 
 EXAMPLE_MODEL = "claude-haiku-4-5"
 PLACEHOLDER = "sk-cc-YOUR-KEY"
 
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where exchanges go. `simulated` when there is no credential to send them to Anthropic."""
-
-    base_url: str
-    simulated: bool
-
-
-def welcome(base_url: str, secrets: FirstSecrets, upstream: Upstream, state: Path) -> str:
+def welcome(base_url: str, secrets: FirstSecrets, upstreams: Upstreams, state: Path) -> str:
     """Return the text."""
     return "\n".join(
         [
@@ -29,7 +20,7 @@ def welcome(base_url: str, secrets: FirstSecrets, upstream: Upstream, state: Pat
             f"  Admin      {base_url}/admin/",
             *_operator(secrets),
             *_key(secrets),
-            *_upstream(upstream),
+            *_upstream(upstreams),
             f"  State      {state}",
             "",
             "Try it:",
@@ -73,10 +64,14 @@ def _key(secrets: FirstSecrets) -> list[str]:
     return [f"  API key    {secrets.api_key}   (shown this once)"]
 
 
-def _upstream(upstream: Upstream) -> list[str]:
-    if not upstream.simulated:
-        return [f"  Upstream   {upstream.base_url}"]
-    return [
-        "  Upstream   THE SIMULATOR. Answers are made up: there is no Anthropic credential.",
-        "             Set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN) and start again for Claude.",
-    ]
+def _upstream(upstreams: Upstreams) -> list[str]:
+    if upstreams.simulated:
+        return [
+            "  Upstream   THE SIMULATOR. Answers are made up: there is no Anthropic credential.",
+            "             Add an account in the admin and it is used at once; or set",
+            "             ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN) and start again.",
+        ]
+    if not upstreams.lines:
+        return ["  Upstream   NONE. Every account is disabled: enable one in the admin."]
+    labels = ["Upstream", *[""] * (len(upstreams.lines) - 1)]
+    return [f"  {label:<10} {line}" for label, line in zip(labels, upstreams.lines, strict=True)]

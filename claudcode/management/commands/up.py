@@ -20,9 +20,9 @@ from django.db import connection
 
 from claudcode import env
 from claudcode.engines import command
-from claudcode.first_run import FirstSecrets, first_secrets
+from claudcode.first_run import FirstSecrets, first_secrets, first_upstream
 from claudcode.processes import Group
-from claudcode.welcome import Upstream, welcome
+from claudcode.welcome import welcome
 
 READY_SECONDS_MAX = 90.0
 # All must be gone 10 s after Ctrl-C. honcho kills what is left after 5, then the engines stop.
@@ -32,7 +32,7 @@ WORKER_THREADS = 4
 
 
 class Command(BaseCommand):
-    help = "Start engines, gateway, worker, beat and, without a credential, the simulator."
+    help = "Start engines, gateway, worker, beat and, without an upstream, the simulator."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         # Taken out of the command line before Django sees it; here for --help alone.
@@ -47,9 +47,9 @@ class Command(BaseCommand):
         self.host, self.port = options["host"], _free_port(options["host"], options["port"])
         self.base_url = f"http://{_spoken(self.host)}:{self.port}"
         call_command("migrate", interactive=False, verbosity=0)
+        self.upstreams = first_upstream()
         # Its threads must not be there when processes are forked.
         _disconnect()
-        self.upstream = Upstream(settings.ANTHROPIC_BASE_URL, not _has_credential())
         self.trouble = ""
         group = Group(on_started=self._watch)
         self._add_processes(group, options["workers"])
@@ -70,11 +70,12 @@ class Command(BaseCommand):
             "PYTHONUNBUFFERED": "1",
         }
         programs = _programs(self.host, self.port, workers)
-        if self.upstream.simulated:
+        if self.upstreams.simulated:
             port = _free_port("127.0.0.1", 0)
             programs["simulator"] = ["simulator", "--port", str(port)]
             environment["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{port}"
             environment["ANTHROPIC_API_KEY"] = "simulated"
+            environment["CLAUDCODE_UPSTREAM_SIMULATED"] = "true"
         for name, words in programs.items():
             group.add(name, [sys.executable, "-m", *words], env=environment, folder=env.ROOT)
 
@@ -107,7 +108,7 @@ class Command(BaseCommand):
             _disconnect()
 
     def _welcome(self, secrets: FirstSecrets) -> None:
-        self.stdout.write(welcome(self.base_url, secrets, self.upstream, settings.STATE))
+        self.stdout.write(welcome(self.base_url, secrets, self.upstreams, settings.STATE))
         self.stdout.flush()
 
     def _wait_until_ready(self) -> str:
@@ -143,10 +144,6 @@ def _revived(words: str) -> list[str]:
 def _disconnect() -> None:
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
-
-
-def _has_credential() -> bool:
-    return bool(settings.ANTHROPIC_API_KEY or settings.ANTHROPIC_AUTH_TOKEN)
 
 
 def _free_port(host: str, port: int) -> int:

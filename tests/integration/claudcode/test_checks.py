@@ -1,9 +1,11 @@
 """Each setting that can be wrong has a check with an id and a hint."""
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from claudcode import checks
+from proxy.services import upstream_add
 
 
 def ids() -> list[str]:
@@ -31,6 +33,7 @@ def test_the_defaults_are_right():
         ({"ANTHROPIC_API_KEY": "a\nb"}, "E012"),
         ({"LEASE_RENEW_S": 40}, "E013"),
         ({"BODY_BYTES_MAX": 2048, "BODIES_BYTES_MAX": 1024}, "E014"),
+        ({"CREDENTIAL_KEYS": ["x" * 44]}, "E015"),
         ({"DEBUG": True, "PUBLIC_URL": "https://claude.example.com"}, "W001"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -52,3 +55,27 @@ def test_the_gateway_refuses_to_start_with_a_wrong_setting(settings):
     settings.PING_AFTER_S = 0
     with pytest.raises(ImproperlyConfigured, match="CLAUDCODE_PING_AFTER_S is 0"):
         checks.refuse_wrong_settings()
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("valkey")
+def test_credentials_that_no_key_opens_are_named(settings):
+    settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+    for name, enabled in (("lost", True), ("old", False)):
+        upstream_add(
+            name=name,
+            base_url="https://a.example",
+            credential="sk-ant-secret",
+            enabled=enabled,
+            acting_user=None,
+        )
+    assert checks.check_credentials(databases=["default"]) == []
+    settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+    (finding,) = checks.check_credentials(databases=["default"])
+    assert finding.id == "claudcode.E016"
+    assert finding.msg.endswith("opens the credential of: lost.")
+
+
+@pytest.mark.django_db
+def test_what_is_stored_is_looked_at_when_a_database_is_named_alone():
+    assert checks.check_credentials() == []

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from claudcode.first_run import FirstSecrets
-from claudcode.welcome import PLACEHOLDER, Upstream, welcome
+from claudcode.first_run import FirstSecrets, Upstreams
+from claudcode.welcome import PLACEHOLDER, welcome
 
-CLAUDE = Upstream("https://api.anthropic.com", simulated=False)
+CLAUDE = Upstreams(("default: https://api.anthropic.com",), simulated=False)
 
 
-def text(secrets: FirstSecrets, upstream: Upstream = CLAUDE) -> str:
-    return welcome("http://127.0.0.1:8000", secrets, upstream, Path("/state"))
+def text(secrets: FirstSecrets, upstreams: Upstreams = CLAUDE) -> str:
+    return welcome("http://127.0.0.1:8000", secrets, upstreams, Path("/state"))
 
 
 def test_a_first_start_shows_password_and_key_and_a_curl_with_it():
@@ -25,8 +25,13 @@ def test_a_later_start_shows_no_secret():
 
 
 def test_the_simulator_is_announced_loudly():
-    assert "THE SIMULATOR" in text(FirstSecrets(None, None), Upstream("", simulated=True))
+    assert "THE SIMULATOR" in text(FirstSecrets(None, None), Upstreams((), simulated=True))
 
 
-def test_a_real_upstream_is_named():
-    assert "https://api.anthropic.com" in text(FirstSecrets(None, None))
+def test_every_account_is_named():
+    shown = text(FirstSecrets(None, None), Upstreams(("first: one", "second: two"), False))
+    assert "  Upstream   first: one\n             second: two\n" in shown
+
+
+def test_that_there_is_no_account_is_said():
+    assert "Upstream   NONE" in text(FirstSecrets(None, None), Upstreams((), simulated=False))
