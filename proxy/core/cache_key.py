@@ -11,6 +11,7 @@ import hashlib
 import re
 from decimal import Decimal, InvalidOperation
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -62,7 +63,7 @@ def cache_key(parsed: Parsed, *, headers: Headers, query: bytes, scope: str) -> 
 
 def _deciding_headers(headers: Headers) -> list[bytes] | None:
     betas: set[bytes] = set()
-    found: list[bytes] = []
+    found: Headers = []
     versioned = False
     for name, value in headers:
         if name == b"anthropic-beta":
@@ -71,10 +72,12 @@ def _deciding_headers(headers: Headers) -> list[bytes] | None:
             return None  # A header named there does not go upstream, so it decides nothing.
         elif name.startswith(b"anthropic-") and name not in INDIFFERENT_HEADERS:
             versioned |= name == b"anthropic-version"
-            found.append(name + b":" + value.strip())
+            found.append((name, value.strip()))
     if not versioned:
-        found.append(b"anthropic-version:" + DEFAULT_VERSION)
-    return [*sorted(found), b",".join(sorted(betas - {b""}))]
+        found.append((b"anthropic-version", DEFAULT_VERSION))
+    # Which of two equal names upstream obeys is not known, so their order stays.
+    found.sort(key=itemgetter(0))
+    return [*map(b":".join, found), b",".join(sorted(betas - {b""}))]
 
 
 def _canonical(parsed: Parsed) -> bytes | None:

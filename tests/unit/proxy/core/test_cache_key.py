@@ -144,6 +144,8 @@ OTHERS = [
     {"headers": [(b"anthropic-workspace-id", b"a")]},
     {"headers": [(b"anthropic-brand-new", b"a")]},
     {"headers": [(b"anthropic-brand-new", b"b")]},
+    {"headers": [(b"anthropic-brand-new", b"a"), (b"anthropic-brand-new", b"b")]},
+    {"headers": [(b"anthropic-brand-new", b"b"), (b"anthropic-brand-new", b"a")]},
 ]
 
 
@@ -158,6 +160,10 @@ def test_scope_query_version_betas_and_new_headers_are_in_the_key():
         ([], [(b"user-agent", b"curl"), (b"x-api-key", b"secret")]),
         ([], [(b"anthropic-dangerous-direct-browser-access", b"true")]),
         ([], [(b"anthropic-beta", b" ,")]),
+        (
+            [(b"anthropic-x", b"a"), (b"anthropic-y", b"b")],
+            [(b"anthropic-y", b" b"), (b"anthropic-x", b"a ")],
+        ),
         ([(b"anthropic-beta", b"a,b")], [(b"anthropic-beta", b"b , a,a")]),
         ([(b"anthropic-beta", b"a,b")], [(b"anthropic-beta", b"b"), (b"anthropic-beta", b"a")]),
     ],
