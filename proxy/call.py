@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 LINGER_SECONDS_MAX = 2.0
 LINGER_BYTES_MAX = 8 * 1024 * 1024
 
+# An IPv6 address with an IPv4 one in it has 45 characters; what is longer is none. It may be a
+# megabyte, and answers about addresses are remembered.
+ADDRESS_LENGTH_MAX = 64
+
 JSON = (b"content-type", b"application/json")
 
 
@@ -101,7 +105,7 @@ class Call:
         hops = b",".join(v for n, v in self.raw_headers if n == b"x-forwarded-for")
         # From the right: every hop was written by the one after it, so stop at the first stranger.
         for hop in reversed(hops.decode("latin-1").split(",")):
-            address = _address(hop.strip())
+            address = _address(hop.strip()[:ADDRESS_LENGTH_MAX])
             if address is None:
                 return peer
             if not _inside(address, trusted):

@@ -43,10 +43,11 @@ def compose(random_text: str) -> Secret:
 
 def well_formed(text: str) -> bool:
     """Return whether `text` has the shape and the checksum of a key."""
-    if len(text) != SECRET_LENGTH or not text.startswith(MARK) or not text.isascii():
+    if len(text) != SECRET_LENGTH or not text.startswith(MARK):
         return False
-    random_text = text[len(MARK) : -CHECKSUM_LENGTH]
-    return _checksum(random_text) == text[-CHECKSUM_LENGTH:]
+    random_text, checksum = text[len(MARK) : -CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
+    # Of ASCII, alphanumeric is what ALPHABET has.
+    return random_text.isascii() and random_text.isalnum() and _checksum(random_text) == checksum
 
 
 def digest(text: str) -> str:

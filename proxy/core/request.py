@@ -14,6 +14,10 @@ from proxy.core.errors import BadRequest
 from proxy.core.selection import stable_prefix
 
 MODEL_LENGTH_MAX = 256
+# Parsed, 32 MB of empty lists take 800 MB and seconds. No model reads so many values: each costs a
+# token. What follows is looked for in large bodies alone, so that others do not pay for it.
+VALUES_MAX = 2_000_000
+WEIGHED_BYTES_MIN = 4 * 1024 * 1024
 # What decides about access and money. Twice in one body, upstream might obey the one we did not
 # read, so such a body is refused.
 DECISIVE = ("model", "max_tokens")
@@ -101,6 +105,8 @@ def read_count(body: bytes) -> str:
 
 def parse_body(body: bytes) -> Parsed:
     """Parse a body, which must be an object with `messages`. Raises `BadRequest`."""
+    if len(body) > WEIGHED_BYTES_MIN and sum(map(body.count, (b",", b"[", b"{"))) > VALUES_MAX:
+        raise BadRequest(f"The request body has more than {VALUES_MAX} values.")
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -6,6 +6,8 @@ That a malformed key costs no look-up at all is shown where there is no database
 
 import itertools
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -39,8 +41,8 @@ def calm(gateway):
     wait_until(looked_up, seconds=3)
 
 
-def asking_with(key):
-    return head("GET", "/v1/models", f"x-api-key: {key}")
+def asking_with(key, address="203.0.113.1"):
+    return head("GET", "/v1/models", f"x-api-key: {key}", f"x-forwarded-for: {address}")
 
 
 def a_stranger(number):
@@ -62,6 +64,20 @@ def test_strangers_cost_a_bounded_number_of_lookups(gateway, memory_grows):
     # Who is refused for good was looked up; the others are told to come again.
     assert 0 < statuses[401] <= LOOKUPS_PER_S_MAX * (seconds + 2)
     wait_until(lambda: memory_grows() < 8 * MIB)
+
+
+def test_strangers_of_one_address_leave_lookups_to_others(a_developer, tuned_gateway):
+    port, flooded = tuned_gateway.port, Counter()
+    invented = [asking_with(a_stranger(10**10 + number)) for number in range(REQUESTS)]
+    # In one connection, so that one of the two workers has it all; which one, nobody knows.
+    with ThreadPoolExecutor(1) as thread:
+        flood = thread.submit(lambda: flooded.update(pipeline(port, invented)))
+        answered = Counter()
+        while not flood.done():
+            fresh = asking_with(a_developer().secret, "203.0.113.2")
+            answered += pipeline(port, [fresh])
+    assert flooded[503] > REQUESTS // 2
+    assert set(answered) == {200}
 
 
 def test_a_stranger_is_looked_up_once_a_second(gateway):

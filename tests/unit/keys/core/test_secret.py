@@ -1,8 +1,18 @@
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from keys.core.secret import ALPHABET, RANDOM_LENGTH, SECRET_LENGTH, compose, digest, well_formed
+from keys.core.secret import (
+    ALPHABET,
+    RANDOM_LENGTH,
+    SECRET_LENGTH,
+    _checksum,
+    compose,
+    digest,
+    well_formed,
+)
 
 RANDOM = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 
@@ -61,3 +71,26 @@ def test_one_mistyped_character_is_noticed(position):
 )
 def test_other_text_is_malformed(text):
     assert not well_formed(text)
+
+
+@given(
+    st.one_of(
+        st.text(max_size=50),
+        st.text(min_size=38, max_size=38).map(lambda rest: "sk-cc-" + rest),
+        st.binary(min_size=44, max_size=44).map(lambda raw: raw.decode("latin-1")),
+        st.sampled_from(["\0", "\ud800", "\U0001f511" * 44, "sk-cc-" * 100_000]),
+    )
+)
+def test_any_text_is_well_formed_or_not_and_always_the_same(text):
+    assert well_formed(text) is well_formed(text) is False
+
+
+@pytest.mark.parametrize("odd", ["-", " ", "\0", "\x7f"])
+def test_a_right_checksum_makes_no_key_of_other_characters(odd):
+    random_text = odd * RANDOM_LENGTH
+    assert not well_formed("sk-cc-" + random_text + _checksum(random_text))
+
+
+@given(st.text(alphabet=ALPHABET, min_size=RANDOM_LENGTH, max_size=RANDOM_LENGTH))
+def test_whatever_is_composed_is_well_formed(random_text):
+    assert well_formed(compose(random_text).text)
