@@ -10,14 +10,14 @@ from uuid import UUID
 from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from keys.core.budget import format_usd
 from keys.models import ApiKey, Team
-from usage.core.event import ExchangeStatus
+from usage.core.event import CacheOutcome, ExchangeStatus
 from usage.core.price import humane_usd
 from usage.models import DeadLetter, HourlyRollup, LedgerEntry
 
@@ -115,6 +115,7 @@ class LedgerEntryAdmin(HeldAdmin):
         "team_name",
         "answered_by",
         "ended",
+        "cached",
         "input",
         "output",
         "charged",
@@ -163,6 +164,10 @@ class LedgerEntryAdmin(HeldAdmin):
             },
         ),
         (
+            "Response cache",
+            {"fields": ("cache", "cache_source", "saved_tokens", "saved_cost")},
+        ),
+        (
             "Upstream",
             {
                 "fields": (
@@ -170,6 +175,7 @@ class LedgerEntryAdmin(HeldAdmin):
                     "model_answered",
                     "upstream",
                     "upstream_request_id",
+                    "tried",
                     "inference_geo",
                 )
             },
@@ -212,6 +218,24 @@ class LedgerEntryAdmin(HeldAdmin):
     def ended(self, entry: LedgerEntry) -> str:
         return entry.status
 
+    @display(
+        description="cache",
+        label={CacheOutcome.HIT.value: "success", CacheOutcome.MISS.value: "info"},
+    )
+    def cached(self, entry: LedgerEntry) -> str:
+        return entry.cache
+
+    @display(description="attempts")
+    def tried(self, entry: LedgerEntry) -> str:
+        if entry.attempts is None:
+            return "not known"
+        return (
+            format_html_join(
+                "", "<div>{}: {} after {} s</div>", (_attempt(each) for each in entry.attempts)
+            )
+            or "none"
+        )
+
     @display(description="seconds")
     def seconds(self, entry: LedgerEntry) -> str:
         return _right(f"{entry.total_ms / 1000:,.1f}")
@@ -219,6 +243,10 @@ class LedgerEntryAdmin(HeldAdmin):
     @display(description="cost")
     def exact_cost(self, entry: LedgerEntry) -> str:
         return f"{format_usd(entry.cost_nanousd)} USD"
+
+    @display(description="cost saved")
+    def saved_cost(self, entry: LedgerEntry) -> str:
+        return f"{format_usd(entry.saved_nanousd)} USD"
 
 
 @admin.register(HourlyRollup)
@@ -232,10 +260,12 @@ class HourlyRollupAdmin(HeldAdmin):
         "model",
         "requests_made",
         "failed",
+        "hits",
         "input",
         "output",
         "charged",
         "cost",
+        "saved",
     )
     list_filter = ("hour",)
     ordering = ("-hour",)
@@ -247,6 +277,14 @@ class HourlyRollupAdmin(HeldAdmin):
     @display(description="errors")
     def failed(self, row: HourlyRollup) -> str:
         return _right(f"{row.errors:,}")
+
+    @display(description="cache hits")
+    def hits(self, row: HourlyRollup) -> str:
+        return _right(f"{row.cache_hits:,}")
+
+    @display(description="saved by cache")
+    def saved(self, row: HourlyRollup) -> str:
+        return _right(humane_usd(row.saved_nanousd))
 
 
 @admin.register(DeadLetter)
@@ -268,6 +306,11 @@ def _held_by(term: str) -> Q:
 def _some(holders: QuerySet[Any]) -> list[int]:
     # As numbers, so that Postgres sees how few they are and takes the index.
     return list(holders.order_by("-pk").values_list("pk", flat=True)[:HOLDERS_MAX])
+
+
+def _attempt(attempt: dict[str, Any]) -> tuple[str, str, str]:
+    seconds = f"{attempt['milliseconds'] / 1000:,.3f}"
+    return attempt["account"], attempt["outcome"], seconds
 
 
 def _right(text: str) -> str:

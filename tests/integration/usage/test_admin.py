@@ -2,6 +2,7 @@ import html
 import uuid
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -12,7 +13,8 @@ from keys.models import AuditEvent
 from tests.factories import a_key, a_stranger, a_team, an_operator
 from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event, append_fields
 from usage import ledger
-from usage.core.event import ExchangeStatus
+from usage.admin.ledger import LedgerEntryAdmin
+from usage.core.event import Attempt, CacheOutcome, ExchangeStatus
 from usage.models import LedgerEntry, Price
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
@@ -123,6 +125,37 @@ def test_an_entry_shows_all_there_is_to_know(operator, settled):
     assert entry.request_id in page
     assert "0.123456789 USD" in page
     assert "claude-cli/2.1.330" in page
+
+
+def test_every_attempt_can_be_read(operator, settled):
+    tried = (Attempt("first", "529", 12), Attempt("second", "answered", 1_340))
+    page = text(operator.get(entry_page(settled(attempts=tried))))
+    assert "<div>first: 529 after 0.012 s</div><div>second: answered after 1.340 s</div>" in page
+
+
+@pytest.mark.parametrize(
+    ("attempts", "said"),
+    [
+        pytest.param((), "none", id="none"),
+        pytest.param(None, "not known", id="an entry of the release before"),
+    ],
+)
+def test_no_attempts_and_unknown_attempts_are_told_apart(operator, settled, attempts, said):
+    assert LedgerEntryAdmin(LedgerEntry, site).tried(settled(attempts=attempts)) == said
+
+
+def test_a_hit_shows_what_filled_the_cache_and_what_was_saved(operator, settled):
+    entry = settled(
+        cache=CacheOutcome.HIT,
+        cache_source="req_filler",
+        saved_tokens=1_234,
+        saved_nanousd=987_654_321,
+    )
+    page = text(operator.get(entry_page(entry)))
+    assert "req_filler" in page
+    assert "0.987654321 USD" in page
+    rolled_up = text(operator.get(ROLLUP))
+    assert '<div class="text-right">$0.9877</div>' in rolled_up
 
 
 @pytest.mark.parametrize("spelled", ["req_{0.hex}", "{0.hex}", "{0}", " req_{0.hex} "], ids=str)
