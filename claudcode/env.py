@@ -116,6 +116,16 @@ def postgres_bin() -> str:
     )
 
 
+def valkey_memory_bytes_max() -> int:
+    """Return the bound of the embedded Valkey's memory, 0 for one that fits the machine."""
+    return integer(
+        "CLAUDCODE_VALKEY_MEMORY_BYTES_MAX",
+        0,
+        "Memory of the embedded Valkey; cached answers leave it first. 0: a quarter of the"
+        " machine's, 512 MiB at most.",
+    )
+
+
 def table() -> str:
     """Return the registered settings as the Markdown table of `docs/settings.md`."""
     rows = [f"| `{s.name}` | {_shown(s.default)} | {s.meaning} |" for s in REGISTRY.values()]

@@ -1,8 +1,8 @@
 """`/healthz` and `/readyz`, for load balancers: plain ASGI, so that no host name matters.
 
 `/healthz` says that this process answers. `/readyz` says whether it can do its work: Postgres and
-Valkey answer, and the ledger is not too far behind. Both are open to anyone, so no answer names an
-address, and a flood of probes costs one look a second.
+Valkey answer, the ledger is not too far behind, and its events leave room in Valkey. Both are open
+to anyone, so no answer names an address, and a flood of probes costs one look a second.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import redis.asyncio
 from django.conf import settings
 
 from keys.limiter import shard_tag
+from usage.ledger import MEMORY_SHARE_MAX
 
 # A load balancer's own patience is often 3 s; it should get our answer, not its time-out.
 LOOK_SECONDS_MAX = 2.0
@@ -104,8 +105,14 @@ async def _postgres() -> Part:
 
 async def _valkey() -> Part:
     async with redis.asyncio.from_url(settings.VALKEY_URL) as client:
-        await client.ping()
-    return Part("valkey", True, "It answers.")
+        memory = await client.info("memory")
+        async with client.pipeline(transaction=False) as reads:
+            for shard in range(settings.SHARDS):
+                reads.memory_usage(f"{shard_tag(shard)}:events")
+            events_bytes = sum(size or 0 for size in await reads.execute())
+    share = events_bytes / memory["maxmemory"] if memory["maxmemory"] else 0.0
+    detail = f"It answers; events of the ledger take {100 * share:.0f} % of its memory."
+    return Part("valkey", share <= MEMORY_SHARE_MAX, detail)
 
 
 async def _drain() -> Part:

@@ -24,6 +24,7 @@ DATABASE_CONNECTIONS_MAX = env.integer(
 )
 STATE = env.state_folder()
 POSTGRES_BIN = env.postgres_bin()
+VALKEY_MEMORY_BYTES_MAX = env.valkey_memory_bytes_max()
 
 # --- Site ---------------------------------------------------------------------------------------
 

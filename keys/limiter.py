@@ -31,6 +31,9 @@ from keys.core.reply import read_verdict
 from keys.link import Link, LinkDown, ReplyLost
 
 LUA = Path(__file__).parent / "lua"
+# What frees, or keeps what was taken, passes even when Valkey's memory is full: who is in flight
+# then must not lose a lease, and nobody's place may stay taken.
+FREEING = frozenset({"settle", "renew", "sweep", "reset"})
 # A load is repeated when an exchange of the scope is settled while the ledger is read, which takes
 # some milliseconds, or a sixth of a second for a month of a busy team.
 LOAD_TRIES_MAX = 10
@@ -130,7 +133,8 @@ class Standing(enum.Enum):
 
 def source(name: str) -> str:
     """Return the Lua source of one script, with what all of them begin with."""
-    return (LUA / "window.lua").read_text() + (LUA / f"{name}.lua").read_text()
+    first = "#!lua flags=allow-oom\n" if name in FREEING else ""
+    return first + (LUA / "window.lua").read_text() + (LUA / f"{name}.lua").read_text()
 
 
 @lru_cache(maxsize=1000)

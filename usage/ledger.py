@@ -42,6 +42,10 @@ LOCK_CLASS = 0x6C656467
 ROUNDS_MAX = 20
 
 BEGINNING = "0-0"
+# Beyond this share of Valkey's memory, events must be drained before long, or it will be full.
+MEMORY_SHARE_MAX = 0.5
+# Passes even when Valkey's memory is full: only what was drained is ever trimmed.
+SET_DRAINED = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], ARGV[1])"
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +80,18 @@ def drain_lag(client: Redis | None = None) -> float:
     client = client or valkey.client()
     oldest_ms = min(_oldest_ms(client).values(), default=None)
     return 0.0 if oldest_ms is None else max(0, _now_ms(client) - oldest_ms) / 1000
+
+
+def memory_share(client: Redis | None = None) -> float:
+    """Return the share of Valkey's bound of memory that events take; 0 if it has no bound."""
+    client = client or valkey.client()
+    memory: Any = client.info("memory")
+    if not memory["maxmemory"]:
+        return 0.0
+    pipeline = client.pipeline(transaction=False)
+    for shard in range(settings.SHARDS):
+        pipeline.memory_usage(events_key(shard))
+    return sum(size or 0 for size in pipeline.execute()) / int(memory["maxmemory"])
 
 
 def position(client: Redis, shard: int) -> str:
@@ -134,7 +150,7 @@ def _drain_batch(client: Redis, shard: int) -> int:
         events = [event for entry in entries if (event := _event(shard, *entry))]
         _record(shard, events)
     if entries:
-        client.set(_drained_key(shard), entries[-1][0])
+        client.eval(SET_DRAINED, 1, _drained_key(shard), entries[-1][0])
     return len(entries)
 
 

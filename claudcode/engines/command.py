@@ -130,6 +130,7 @@ def start(state: StateFolder, *, holder: str) -> Iterator[None]:
         with_postgres=with_postgres,
         with_valkey=with_valkey,
         postgres_bin=env.postgres_bin(),
+        valkey_bytes_max=env.valkey_memory_bytes_max(),
     ) as engines:
         addresses = Addresses(
             holder=holder,

@@ -32,10 +32,16 @@ class Pair:
 
 @contextlib.contextmanager
 def running(
-    state: StateFolder, *, with_postgres: bool, with_valkey: bool, postgres_bin: str = ""
+    state: StateFolder,
+    *,
+    with_postgres: bool,
+    with_valkey: bool,
+    postgres_bin: str = "",
+    valkey_bytes_max: int = 0,
 ) -> Iterator[Pair]:
     """Run the engines asked for; the caller holds the lock of `state`.
 
+    `valkey_bytes_max` bounds Valkey's memory; 0 takes what fits the machine.
     Raises `EngineError` when one cannot start; whatever has started is stopped in every case.
     """
     if not (with_postgres or with_valkey):
@@ -46,7 +52,7 @@ def running(
         sockets = stack.enter_context(state.socket_folder(user))
         pair = Pair(
             _postgres(state, sockets, user) if with_postgres else None,
-            _valkey(state, sockets, user) if with_valkey else None,
+            _valkey(state, sockets, user, valkey_bytes_max) if with_valkey else None,
         )
         if pair.postgres is not None:
             stack.callback(pair.postgres.stop)
@@ -63,9 +69,10 @@ def _postgres(state: StateFolder, sockets: Path, user: EngineUser) -> Postgres:
     return Postgres(folder, sockets, state.path / "logs" / "postgres.log", user, client)
 
 
-def _valkey(state: StateFolder, sockets: Path, user: EngineUser) -> Valkey:
+def _valkey(state: StateFolder, sockets: Path, user: EngineUser, bytes_max: int) -> Valkey:
     folder = state.engine_folder("valkey", user)
-    return Valkey(folder, sockets, state.path / "logs" / "valkey.log", user)
+    log = state.path / "logs" / "valkey.log"
+    return Valkey(folder, sockets, log, user, bytes_max or valkey.fitting_bytes_max())
 
 
 def _reachable_postgres(

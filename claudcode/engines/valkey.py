@@ -2,9 +2,13 @@
 
 Every write is in the kernel before its reply (append-only file), so killing Valkey loses
 nothing; a power cut can lose a second. It has no TCP port.
+
+Its memory is bounded. Only keys that carry a time to live can be evicted, which are cached answers;
+when those are gone, whatever would take more memory is refused.
 """
 
 import importlib.util
+import os
 import shutil
 import signal
 import subprocess
@@ -26,6 +30,9 @@ from claudcode.engines.state import hold_data_lock
 # Loading a large append-only file after a crash takes its time.
 START_SECONDS_MAX = 120.0
 STOP_SIGNALS = ((signal.SIGTERM, 3.0),)
+# Of cached answers; a thousand busy keys and a minute of events take a tenth of it.
+MEMORY_BYTES_MAX = 512 * 1024 * 1024
+MEMORY_SHARE_MAX = 4
 
 
 def binary() -> Path:
@@ -41,11 +48,19 @@ def binary() -> Path:
     return Path(system).resolve()
 
 
+def fitting_bytes_max() -> int:
+    """Return the bound of memory that fits this machine."""
+    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(MEMORY_BYTES_MAX, machine_bytes // MEMORY_SHARE_MAX)
+
+
 class Valkey:
     """A Valkey server on the data in `data`, with its socket in `sockets`, run as `user`."""
 
-    def __init__(self, data: Path, sockets: Path, log: Path, user: EngineUser) -> None:
-        self._data, self._log, self._user = data, log, user
+    def __init__(
+        self, data: Path, sockets: Path, log: Path, user: EngineUser, bytes_max: int
+    ) -> None:
+        self._data, self._log, self._user, self._bytes_max = data, log, user, bytes_max
         self._socket = sockets / "valkey.sock"
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -104,6 +119,7 @@ class Valkey:
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
+            "maxmemory": str(self._bytes_max),
             "maxmemory-policy": "volatile-lfu",
             "loglevel": "warning",
         }

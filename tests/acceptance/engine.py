@@ -21,7 +21,7 @@ class Engine:
     def __init__(self, name: str) -> None:
         self._name = name
         # Directly under /tmp: short enough for sockets, reachable for the user Postgres runs as.
-        self._folder = Path(tempfile.mkdtemp(prefix="claudcode-engine-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="claudcode-engine-", dir="/tmp"))
         self._running = contextlib.ExitStack()
         self._engine: Postgres | Valkey | None = None
 
@@ -36,7 +36,11 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove what it has stored."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def url(self) -> str:
@@ -46,7 +50,7 @@ class Engine:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        state = StateFolder(self._folder)
+        state = StateFolder(self.folder)
         lock = state.lock()
         assert lock is not None
         self._running.enter_context(lock)
@@ -62,6 +66,13 @@ class Engine:
     def stop(self) -> None:
         """Stop it; harmless if it does not run."""
         self._running.close()
+
+    def revive(self) -> None:
+        """Start it again if it has ended by itself."""
+        assert self._engine is not None
+        if self._engine.returncode is not None:
+            self.stop()
+            self.start()
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:

@@ -42,6 +42,16 @@ async def test_a_ledger_that_is_behind_is_not_ready(readyz, valkey, settings):
     assert (status, failing(answer)) == (503, ["drain"])
 
 
+async def test_events_that_take_most_of_the_memory_are_not_ready(readyz, valkey):
+    valkey.xadd("{s03}:events", {"x": "1" * 100_000})
+    valkey.config_set("maxmemory", 150_000)
+    try:
+        status, answer = await get(readyz)
+    finally:
+        valkey.config_set("maxmemory", 0)
+    assert (status, failing(answer)) == (503, ["valkey"])
+
+
 async def test_a_drained_event_that_is_kept_for_a_while_is_no_lag(readyz, valkey):
     an_hour_ago = int(time.time() - 3600) * 1000
     valkey.xadd("{s03}:events", {"x": "1"}, id=f"{an_hour_ago}-0")

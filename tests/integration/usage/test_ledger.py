@@ -241,7 +241,7 @@ def test_a_batch_read_again_changes_nothing(db, valkey):
 
 def test_a_drain_that_cannot_note_its_position_is_made_good_by_the_next(db, valkey):
     class Deaf(Redis):
-        def set(self, *args, **kwargs):
+        def eval(self, *args, **kwargs):
             raise ConnectionError
 
     append_event(valkey, an_opening(), a_closing())
