@@ -2,8 +2,8 @@
 
 Rules. A value is kept until its change is announced on the invalidation channel, at most
 `POLICY_AGE_S_MAX` seconds. While the link to the channel is down nothing is kept longer than
-`UNLINKED_AGE_S`. A value read before an announcement and arriving after it is not kept. When
-Postgres is away, old values go on being used.
+`UNLINKED_AGE_S`. A value read before an announcement and arriving after it is read again at its
+next use. When Postgres is away, old values go on being used.
 """
 
 import asyncio
@@ -169,9 +169,10 @@ class Policies:
             self._strangers[digest] = now
             while len(self._strangers) > STRANGERS_MAX:
                 self._strangers.popitem(last=False)
-        elif announcements == self._announcements:
+        elif announcements == self._announcements or digest not in self._keys:
             self._strangers.pop(digest, None)
-            self._keys[digest] = _Kept(policy, now)
+            unannounced = announcements == self._announcements
+            self._keys[digest] = _Kept(policy, now if unannounced else NEVER)
             while len(self._keys) > self._entries_max:
                 self._keys.popitem(last=False)
         return policy

@@ -18,6 +18,7 @@ from tests.acceptance.installation import (
     ledger_entry,
     only_entry,
 )
+from tests.acceptance.outage import unavailable
 from tests.factories import a_spec
 from tests.waiting import wait_until
 from usage.models import Price
@@ -68,14 +69,6 @@ def away(postgres):
     with postgres.away():
         yield
     disconnect()
-
-
-def unavailable(answer):
-    """Whether an answer is the 503 that says when to come back, and it came in time."""
-    assert answer.status_code == 503, answer.text
-    assert answer.json()["error"]["type"] == "api_error"
-    assert answer.elapsed.total_seconds() < 2
-    return int(answer.headers["retry-after"]) > 0
 
 
 @pytest.mark.parametrize(("method", "path"), COSTS_A_LIMIT)
