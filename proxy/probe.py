@@ -6,6 +6,8 @@ it is struck out of whatever upstream says.
 """
 
 import asyncio
+import os
+import socket
 import ssl
 import time
 from collections.abc import Sequence
@@ -190,7 +192,15 @@ def _unreached(error: Exception) -> str:
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__ or inner
     verb = "cannot be reached" if isinstance(error, httpx.ConnectError) else "broke off"
-    return f"It {verb}: {str(inner)[:SAID_LENGTH_MAX] or type(inner).__name__}."
+    return f"It {verb}: {_reason(inner)}."
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, socket.gaierror):
+        return "no such name"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)  # Its own text repeats the address as Python writes it.
+    return str(error)[:SAID_LENGTH_MAX] or type(error).__name__
 
 
 def _struck(account: Account, words: str) -> str:

@@ -102,11 +102,17 @@ def test_nobody_at_the_address():
         port = taken.getsockname()[1]
     found = probe(an_account(f"http://127.0.0.1:{port}"))
     assert found.status == 0
-    assert "It cannot be reached" in found.trouble
+    assert found.trouble == "It cannot be reached: Connection refused."
 
 
 def test_a_name_that_leads_nowhere():
-    assert "It cannot be reached" in probe(an_account("http://upstream.invalid")).trouble
+    found = probe(an_account("http://upstream.invalid"))
+    assert found.trouble == "It cannot be reached: no such name."
+
+
+def test_a_server_that_speaks_no_tls(server):
+    found = probe(an_account(server.url.replace("http:", "https:")))
+    assert "It cannot be reached: [SSL" in found.trouble
 
 
 def test_the_wait_is_bounded():
