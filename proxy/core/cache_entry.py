@@ -13,12 +13,9 @@ import orjson
 FORMAT = b"1"
 # Of what Valkey has to keep and to send in one piece.
 ENTRY_BYTES_MAX = 1024 * 1024
-# Of the answer unpacked: 25,000 tokens are 1 MiB of events. Nothing larger is ever unpacked.
-ANSWER_BYTES_MAX = 4 * 1024 * 1024
+# Unpacked: 25,000 tokens are 1 MiB of events. Nothing larger is ever unpacked.
+UNPACKED_BYTES_MAX = 4 * 1024 * 1024
 _LEVEL = 1
-# A format, then the length of what is to know, then that, then the answer.
-_LENGTH_BYTES = 2
-_ABOUT = len(FORMAT) + _LENGTH_BYTES
 
 TTL_S_MAX = 24 * 3600
 # From so many prompt tokens on an entry lives so many times as long: what saves more stays longer.
@@ -45,13 +42,14 @@ class Entry:
 
 
 def encode(entry: Entry) -> bytes | None:
-    """Return the stored form, `None` if it or the answer would be too large."""
-    if len(entry.body) > ANSWER_BYTES_MAX:
-        return None
+    """Return the stored form, `None` if the answer is too large for one."""
     fields = asdict(entry)
-    packed = zlib.compress(fields.pop("body"), _LEVEL)
-    about = orjson.dumps(fields)
-    stored = FORMAT + len(about).to_bytes(_LENGTH_BYTES, "big") + about + packed
+    body = fields.pop("body")
+    # JSON escapes line breaks, so the first one ends what is to know.
+    whole = orjson.dumps(fields) + b"\n" + body
+    if len(whole) > UNPACKED_BYTES_MAX:
+        return None
+    stored = FORMAT + zlib.compress(whole, _LEVEL)
     return stored if len(stored) <= ENTRY_BYTES_MAX else None
 
 
@@ -59,20 +57,19 @@ def decode(stored: bytes) -> Entry | None:
     """Return the entry, `None` if these bytes are none, or none of this format."""
     if not stored.startswith(FORMAT) or len(stored) > ENTRY_BYTES_MAX:
         return None
-    start = _ABOUT + int.from_bytes(stored[len(FORMAT) : _ABOUT], "big")
     try:
-        fields = orjson.loads(stored[_ABOUT:start])
-        return Entry(body=_unpacked(stored[start:]), **fields)
+        about, _, body = _unpacked(stored[len(FORMAT) :]).partition(b"\n")
+        return Entry(body=body, **orjson.loads(about))
     except (ValueError, TypeError, zlib.error):
         return None
 
 
 def _unpacked(packed: bytes) -> bytes:
     unpacking = zlib.decompressobj()
-    body = unpacking.decompress(packed, ANSWER_BYTES_MAX)
+    whole = unpacking.decompress(packed, UNPACKED_BYTES_MAX)
     if not unpacking.eof or unpacking.unused_data:
         raise ValueError("cut off, too large, or followed by something else")
-    return body
+    return whole
 
 
 def ttl_s(base_s: int, prompt_tokens: int) -> int:
