@@ -117,6 +117,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_open = False
         self._stop_head_timer()
+        if self.parser.get_http_version() not in ("1.1", "1.0"):
+            raise Unacceptable("another protocol under the same name")
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise Unacceptable("this is no proxy")

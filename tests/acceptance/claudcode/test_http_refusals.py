@@ -255,6 +255,8 @@ async def test_an_upgrade_is_ignored_body_and_all(client, caplog, path, protocol
         pytest.param(a_request("gateway:443", method="CONNECT"), id="CONNECT"),
         pytest.param(a_request("/x", b"transfer-encoding: gzip, chunked"), id="two codings"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
+        pytest.param(b"GET / HTTP/2.0\r\n\r\n", id="HTTP/2 in the words of HTTP/1"),
+        pytest.param(b"GET /\r\n\r\n", id="HTTP/0.9"),
     ],
 )
 async def test_what_llhttp_would_take_is_refused(application, client, caplog, raw):
