@@ -36,6 +36,7 @@ CHANNEL = "claudcode:rest:changed"
 LINK_CHECK_S = 0.5
 # Announcements that come together are read once.
 READ_AFTER_S = 0.02
+STOP_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class SharedRests:
         self._outbox: dict[tuple[str, str], Rest | None] = {}
         self._posted, self._announced = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.linked = False  # whether announcements are heard
 
     def start(self) -> None:
         """Begin to tell and to listen."""
@@ -71,9 +73,12 @@ class SharedRests:
 
     async def stop(self) -> None:
         """Stop telling and listening."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:
+            # redis-py takes a cancellation that meets one of its time-outs for the time-out.
+            for task in left:
+                task.cancel()
+            _done, left = await asyncio.wait(left, timeout=STOP_AGAIN_S)
 
     def standing(self, account: Account, model: str) -> Standing:
         """Return how the account stands for `model`."""
@@ -82,6 +87,10 @@ class SharedRests:
     def left_s(self, account: Account, model: str) -> float:
         """Return the seconds until the account's rest for `model` ends, at least 0."""
         return self._rests.left_s(identity(account), model, time.monotonic())
+
+    def fault(self, account: Account) -> Fault | None:
+        """Return the fault for which all of the account rests, `None` if it does not."""
+        return self._rests.fault(identity(account), time.monotonic())
 
     def sent(self, account: Account, model: str) -> None:
         """Note that an exchange is sent there."""
@@ -116,10 +125,10 @@ class SharedRests:
         if rest is not None:
             self._begin(account, rest)
 
-    def close(self, account: Account, reason: str, seconds: float) -> None:
-        """Let the account rest strictly."""
+    def refused(self, account: Account, reason: str, seconds: float) -> None:
+        """Let the account rest strictly: its credential is refused for good."""
         now = time.monotonic()
-        self._begin(account, self._rests.close(identity(account), reason, now, seconds))
+        self._begin(account, self._rests.refused(identity(account), reason, now, seconds))
 
     def end(self, account: Account) -> None:
         """End the rest of the whole account."""
@@ -163,7 +172,8 @@ class SharedRests:
         left_ms = round((rest.until - time.monotonic()) * 1000)
         if left_ms > 0:
             strict = int(rest.strict)
-            told = (field, left_ms, strict, rest.failures, rest.reason, CHANNEL)
+            fault = rest.fault.value
+            told = (field, left_ms, strict, rest.failures, fault, rest.reason, CHANNEL)
             await self._valkey.eval(source("rest"), 1, KEY, *told)
             self._written.add((account, model))
 
@@ -204,6 +214,8 @@ class SharedRests:
                 await self._follow()
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("the link that announces rests is down: %s", error)
+            finally:
+                self.linked = False
             await asyncio.sleep(LINK_CHECK_S)
 
     async def _follow(self) -> None:
@@ -218,7 +230,9 @@ class SharedRests:
                     continue
                 silent = 0
                 if message["type"] in ("subscribe", "message"):
+                    # Whatever was announced before the subscription went unheard.
                     self._announced.set()
+                    self.linked = True
             raise TimeoutError("no answer to three pings")
 
 
@@ -270,6 +284,7 @@ def _rest(field: bytes, value: bytes, now: float, now_ms: int) -> Rest:
         until=now + (said["until_ms"] - now_ms) / 1000,
         strict=said["strict"],
         failures=said["failures"],
+        fault=Fault(said["fault"]),
         reason=said["reason"],
     )
 

@@ -255,7 +255,7 @@ class Upstreams:
             return
         reason = f"upstream refuses its credential (HTTP {status})"
         logger.error("upstream account %s is suspended: %s", account.name, reason)
-        self._rests.close(account, reason, SUSPENDED_S)
+        self._rests.refused(account, reason, SUSPENDED_S)
         try:
             await self._suspend(account, reason)
         except Exception:
@@ -312,11 +312,12 @@ class _Search:
                 if self._all
                 else "The gateway has no upstream account to use. Tell its operator."
             )
+        last = self.failures[-1] if self.failures else None
         faults = {failure.fault for failure in self.failures}
-        busy = self.full or not faults or Fault.OVERLOADED in faults
-        if not busy:
-            last = self.failures[-1]
+        if not self.full and last is not None and Fault.OVERLOADED not in faults:
             return failed(last.fault, last.status)
+        if last is None and all(self._rests.fault(a) is Fault.REFUSED for a in serving):
+            return failed(Fault.REFUSED, 0)
         closed = [a for a in serving if a.id in self.full or self._standing(a) is Standing.CLOSED]
         if len(closed) < len(serving):
             return overloaded(RETRY_AFTER_S)

@@ -56,7 +56,10 @@ _OF_ALL = (Fault.REFUSED, Fault.SPENT, Fault.UNREACHED, Fault.BROKEN)
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A rest of one account, from `since` to `until`; `failures` in a row led to it."""
+    """A rest of one account, from `since` to `until`; `failures` in a row led to it.
+
+    `fault` is the last of them, `reason` says it to an operator.
+    """
 
     account: str
     model: str
@@ -64,6 +67,7 @@ class Rest:
     until: float
     strict: bool
     failures: int
+    fault: Fault
     reason: str
 
 
@@ -98,6 +102,12 @@ class Rests:
         """Return the seconds until the last rest of the account for `model` ends, at least 0."""
         states = (self._states.get((account, name)) for name in (ALL, model))
         return max((s.rest.until - now for s in states if s and s.rest), default=0.0)
+
+    def fault(self, account: str, now: float) -> Fault | None:
+        """Return the fault for which the whole account rests, `None` if it does not."""
+        state = self._states.get((account, ALL))
+        rest = state.rest if state is not None else None
+        return rest.fault if rest is not None and now < rest.until else None
 
     def sent(self, account: str, model: str, now: float) -> None:
         """Note that an exchange goes there: after a rest it is the probe."""
@@ -148,11 +158,14 @@ class Rests:
         if not seconds:
             return None
         reason = _REASONS[fault] + (f" (HTTP {status})" if status else "")
-        return self._begin(Rest(account, name, now, now + seconds, strict, state.failures, reason))
+        return self._begin(
+            Rest(account, name, now, now + seconds, strict, state.failures, fault, reason)
+        )
 
-    def close(self, account: str, reason: str, now: float, seconds: float) -> Rest:
-        """Let the whole account rest strictly: it is known to be of no use."""
-        return self._begin(Rest(account, ALL, now, now + seconds, True, 1, reason))
+    def refused(self, account: str, reason: str, now: float, seconds: float) -> Rest:
+        """Let the whole account rest strictly: its credential is known to be of no use."""
+        rest = Rest(account, ALL, now, now + seconds, True, 1, Fault.REFUSED, reason)
+        return self._begin(rest)
 
     def end(self, account: str, model: str) -> Rest | None:
         """End a rest; return it if there was one."""

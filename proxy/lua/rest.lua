@@ -2,7 +2,7 @@
 --
 -- KEYS 1 claudcode:rest, a hash without TTL: it must not vanish while an account rests
 -- ARGV 1 field: account id, or account id and model   2 milliseconds   3 strict, 1 or 0
---      4 failures in a row   5 reason   6 channel to announce it on
+--      4 failures in a row   5 fault   6 reason   7 channel to announce it on
 -- Returns 1 if the rest was written.
 
 local time = redis.call('TIME')
@@ -12,7 +12,7 @@ local old = redis.call('HGET', KEYS[1], ARGV[1])
 if old and cjson.decode(old)['until_ms'] >= until_ms then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode({
   until_ms = until_ms, since_ms = now, strict = ARGV[3] == '1',
-  failures = tonumber(ARGV[4]), reason = ARGV[5],
+  failures = tonumber(ARGV[4]), fault = ARGV[5], reason = ARGV[6],
 }))
-redis.call('PUBLISH', ARGV[6], ARGV[1])
+redis.call('PUBLISH', ARGV[7], ARGV[1])
 return 1

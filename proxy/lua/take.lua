@@ -21,14 +21,14 @@ if rpm >= 0 then
   local seconds = redis.call('HGETALL', minute)
   for position = 1, #seconds, 2 do
     local then_second = tonumber(seconds[position])
-    if then_second <= second - 60 then
+    if then_second < second - 60 then -- Over only when its last instant is.
       redis.call('HDEL', minute, seconds[position])
     else
       sent = sent + tonumber(seconds[position + 1])
       oldest = math.min(oldest, then_second)
     end
   end
-  if sent >= rpm then return (oldest + 60) * 1000 - now end
+  if sent >= rpm then return (oldest + 61) * 1000 - now end
   redis.call('HINCRBY', minute, time[1], 1)
 end
 if concurrency >= 0 then

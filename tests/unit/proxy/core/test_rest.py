@@ -6,6 +6,7 @@ from proxy.core.upstream_error import Fault
 
 A, HAIKU, OPUS = "1.aaaaaaaa", "claude-haiku-4-5", "claude-opus-4-6"
 READY, RESTING, CLOSED = Standing
+LEARNED = Rest(A, HAIKU, 0, 4, strict=False, failures=3, fault=Fault.OVERLOADED, reason="busy")
 
 
 def fail(rests, fault, now, *, sent_at=None, model=HAIKU, **options):
@@ -120,16 +121,17 @@ def test_a_refused_credential_is_only_doubted():
     assert rests.left_s(A, OPUS, 0) == DOUBTED_S
 
 
-def test_a_closed_account_stays_closed_whatever_it_does_then():
+def test_a_refused_account_stays_closed_whatever_it_does_then():
     rests = Rests()
-    rests.close(A, "suspended", 0, 60)
+    rests.refused(A, "suspended", 0, 60)
     fail(rests, Fault.REFUSED, 1)
     assert [stands(rests, now) for now in (59, 60)] == [CLOSED, READY]
+    assert [rests.fault(A, now) for now in (59, 60)] == [Fault.REFUSED, None]
 
 
 def test_a_rest_learned_from_elsewhere_counts_on():
     rests = Rests()
-    rests.learn(Rest(A, HAIKU, since=0, until=4, strict=False, failures=3, reason="x"))
+    rests.learn(LEARNED)
     assert stands(rests, 3) is RESTING
     fail(rests, Fault.OVERLOADED, 5)
     assert rests.left_s(A, HAIKU, 5) == 8
@@ -138,7 +140,7 @@ def test_a_rest_learned_from_elsewhere_counts_on():
 def test_a_shorter_rest_learned_from_elsewhere_changes_nothing():
     rests = Rests()
     fail(rests, Fault.OVERLOADED, 0, retry_after_s=17)
-    rests.learn(Rest(A, HAIKU, since=0, until=4, strict=False, failures=3, reason="x"))
+    rests.learn(LEARNED)
     assert stands(rests, 5) is CLOSED
 
 
