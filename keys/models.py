@@ -329,7 +329,9 @@ class ClaudeModel(models.Model):
 
 
 class Maintenance(models.Model):
-    """Whether the gateway answers 503 to everything under `/v1`. There is one row."""
+    """Whether the gateway answers 503 to everything under `/v1`, but to start-up probes and keys
+    that are let through. There is one row.
+    """
 
     SINGLETON_ID = 1
 

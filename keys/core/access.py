@@ -133,7 +133,7 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """Whether everything under `/v1` answers 503 for now, with what words and for how long."""
+    """Whether calls under `/v1` are answered 503 for now, with what words and for how long."""
 
     enabled: bool
     message: str

@@ -1,4 +1,8 @@
-"""The three documented models, and the one row of the maintenance switch."""
+"""The three documented models, and the one row of the maintenance switch.
+
+Source of dates and sizes: Anthropic's page of each model, such as
+https://platform.claude.com/docs/en/models/opus-4-6/overview (0005 corrects one size).
+"""
 
 import datetime as dt
 

@@ -10,9 +10,13 @@ from keys.services import maintenance_set
 
 
 class Command(BaseCommand):
-    """Switches maintenance mode; while it is on, everything under /v1 answers 503."""
+    """Switches maintenance mode; gateways obey within a second, exchanges in flight finish."""
 
-    help = "Switch maintenance mode: while it is on, everything under /v1 answers 503."
+    help = (
+        "Switch maintenance mode: within a second everything under /v1 answers 503, but for keys"
+        " that are let through (apikey_issue --during-maintenance, or the key's page). Exchanges"
+        " in flight finish."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("state", choices=("on", "off"))

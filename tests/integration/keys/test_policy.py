@@ -163,6 +163,7 @@ def test_the_catalogue_begins_with_the_documented_models():
     models = load_catalogue().models
     assert list(models) == ["claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5"]
     assert models["claude-opus-4-6"].context_window_tokens == 1_000_000
+    assert models["claude-sonnet-4-6"].output_tokens_max == 128_000
     assert models["claude-haiku-4-5"].output_tokens_max == 64_000
     assert {model.cache_ttl_s for model in models.values()} == {3600}
 
