@@ -97,13 +97,20 @@ class Exchange:
             return NOTHING_USED
         if self.meter is None:
             return NOTHING_USED if status is ExchangeStatus.UPSTREAM_ERROR else self._unseen()
-        metered = self.meter.metered(self.habit.output_bytes_per_token)
+        metered = self._bounded(self.meter.metered(self.habit.output_ratio))
         if metered.reported:
             return metered
         usage = replace(metered.usage, input_tokens=self.wanted.input_tokens)
         if not self.request.streamed:
             usage = replace(usage, output_tokens=max(usage.output_tokens, self._written()))
         return replace(metered, usage=usage)
+
+    def _bounded(self, metered: Metered) -> Metered:
+        # No answer is longer than asked for, so no estimate of one is.
+        usage = metered.usage
+        if not metered.estimated or usage.output_tokens <= self.request.max_tokens:
+            return metered
+        return replace(metered, usage=replace(usage, output_tokens=self.request.max_tokens))
 
     def _unseen(self) -> Metered:
         # Upstream was at work and had said nothing yet: the input, and output by the clock.

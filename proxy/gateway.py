@@ -35,6 +35,7 @@ from proxy.core.errors import (
 )
 from proxy.core.habit import Habit, input_tokens_max, learn, wanted
 from proxy.core.headers import downstream_headers
+from proxy.core.meter import StreamMeter
 from proxy.core.request import MessagesRequest, input_bounded, read_messages
 from proxy.core.selection import affinity
 from proxy.core.upstream_error import translate
@@ -357,7 +358,7 @@ class Gateway:
             self._habits.get(key) or exchange.habit,
             exchange.request,
             usage,
-            exchange.meter.output_bytes if exchange.request.streamed and exchange.meter else 0,
+            exchange.meter.text.tokens if isinstance(exchange.meter, StreamMeter) else 0.0,
             self.bounds.cache_read_weight_percent,
         )
         self._habits.move_to_end(key)

@@ -7,7 +7,6 @@ answer ever reaches. A habit is a guess; the charge at the end is what counts.
 from dataclasses import dataclass
 
 from keys.core.limits import Wanted
-from proxy.core.meter import OUTPUT_BYTES_PER_TOKEN
 from proxy.core.request import MessagesRequest
 from usage.core.price import Price
 from usage.core.tokens import TokenUsage, weigh
@@ -21,18 +20,25 @@ OUTPUT_TOKENS_FIRST = 1000.0
 # What wraps every prompt upstream: roles, tool-use instructions. Anthropic's longest published
 # tool prompt is below 700 tokens.
 PROMPT_OVERHEAD_TOKENS = 1024
+# An answer below this says little of how its text is counted.
+TEACHING_TOKENS_MIN = 50
+# Tokenizers differ by half; thinking that is shown in short, or not at all, makes the rest.
+OUTPUT_RATIO_BOUNDS = (0.5, 8.0)
 # A larger number than this means "whatever fits"; kept small enough for the store's arithmetic.
 TOKENS_MAX = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """Moving averages of one key with one model. Output spread is the mean absolute deviation."""
+    """Moving averages of one key with one model. Output spread is the mean absolute deviation.
+
+    `output_ratio`: tokens that upstream counts in an answer, to each of our estimate.
+    """
 
     body_bytes_per_token: float = BODY_BYTES_PER_TOKEN
     output_tokens: float = OUTPUT_TOKENS_FIRST
     output_spread_tokens: float = 0.0
-    output_bytes_per_token: float = OUTPUT_BYTES_PER_TOKEN
+    output_ratio: float = 1.0
 
 
 def wanted(
@@ -74,7 +80,7 @@ def learn(
     habit: Habit,
     request: MessagesRequest,
     usage: TokenUsage,
-    output_bytes: int,
+    output_tokens_estimate: float,
     cache_read_weight_percent: int,
 ) -> Habit:
     """Return the habit after one more answer whose counts are upstream's own."""
@@ -86,13 +92,16 @@ def learn(
         ),
         output_tokens=_towards(habit.output_tokens, usage.output_tokens),
         output_spread_tokens=_towards(habit.output_spread_tokens, surprise),
-        # Short answers are mostly framing and would teach a wrong ratio.
-        output_bytes_per_token=_towards(
-            habit.output_bytes_per_token, _ratio(output_bytes, usage.output_tokens)
-        )
-        if output_bytes and usage.output_tokens >= 50
-        else habit.output_bytes_per_token,
+        output_ratio=_learn_ratio(habit.output_ratio, usage.output_tokens, output_tokens_estimate),
     )
+
+
+def _learn_ratio(ratio: float, tokens: int, estimate: float) -> float:
+    # Short answers are mostly framing and would teach a wrong ratio.
+    if min(tokens, estimate) < TEACHING_TOKENS_MIN:
+        return ratio
+    low, high = OUTPUT_RATIO_BOUNDS
+    return _towards(ratio, min(high, max(low, tokens / estimate)))
 
 
 def _towards(average: float, newest: float) -> float:

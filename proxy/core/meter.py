@@ -2,7 +2,8 @@
 
 Usage of a stream = `message_start.usage` overlaid by the last `message_delta.usage`: its counts
 are cumulative and replace; adding would bill twice, the maximum would be wrong for refusals.
-Until a `message_delta` came, output is estimated from what was relayed.
+Until a `message_delta` came, output is estimated from what was relayed (`proxy.core.estimate`),
+times the ratio that the key's answers from this model usually have to such estimates.
 
 A meter never raises into the relay: what it cannot read it stops reading, and its counts are
 marked estimated. They are exact only when upstream stated both input and output.
@@ -13,19 +14,17 @@ from typing import Any
 
 import orjson
 
+from proxy.core.deltas import DeltaText
 from proxy.core.sse import frames, parse
 from usage.core.tokens import TokenUsage
 
 # A whole answer that is not a stream is at most some hundred kilobytes of text; beyond this it is
 # still relayed, but no longer kept for counting.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
-# In a delta the text comes last, and inside it quotes are escaped: these end its name, in JSON
-# without blanks as Anthropic writes it, and with them.
-_TEXT_MARKS = (b'":"', b'": "')
 # A model's name has 30.
 WORD_LENGTH_MAX = 256
-# Bytes of answer text in a token before anything is learned: a little under the usual four.
-OUTPUT_BYTES_PER_TOKEN = 3.8
+# Bytes in a token of an answer that could not be read: a little under the usual four, as JSON.
+ANSWER_BYTES_PER_TOKEN = 3.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,8 @@ class StreamMeter:
         "_input_stated",
         "error_type",
         "model",
-        "output_bytes",
         "stop_reason",
+        "text",
         "usage",
         "whole",
     )
@@ -67,7 +66,7 @@ class StreamMeter:
         self.model = ""
         self.error_type = ""
         self.stop_reason = ""
-        self.output_bytes = 0
+        self.text = DeltaText()
         self.whole = False
 
     def feed(self, events: bytes) -> None:
@@ -79,12 +78,12 @@ class StreamMeter:
                 # Whatever upstream sent, the client shall have it; only this event's word is lost.
                 self._broken = True
 
-    def metered(self, output_bytes_per_token: float) -> Metered:
+    def metered(self, output_ratio: float) -> Metered:
         """Return what is known now, estimating what upstream has not reported yet."""
         usage = self.usage or TokenUsage()
         exact = self._final and self._input_stated and not self._broken
         if not exact:
-            guess = round(self.output_bytes / output_bytes_per_token)
+            guess = round(self.text.tokens * output_ratio)
             usage = replace(usage, output_tokens=max(usage.output_tokens, guess))
         return Metered(
             usage=usage,
@@ -99,7 +98,7 @@ class StreamMeter:
     def _note(self, frame: bytes) -> None:
         # By far the most frames are deltas, so they are told apart by their first bytes.
         if frame.startswith(b"event: content_block_delta"):
-            self.output_bytes += _text_bytes(frame)
+            self.text.add(frame)
             return
         name, data = parse(frame)
         if name == b"message_start":
@@ -119,7 +118,7 @@ class StreamMeter:
             error = orjson.loads(data).get("error") or {}
             self.error_type = _word(error.get("type")) or "error"
         elif name == b"content_block_delta":
-            self.output_bytes += _text_bytes(frame)
+            self.text.add(frame)
 
     def _overlay(self, usage: TokenUsage, reported: dict[str, Any]) -> None:
         self.usage = overlay(usage, reported)
@@ -155,16 +154,11 @@ class AnswerMeter:
         return self._size == self._length
 
     @property
-    def output_bytes(self) -> int:
-        """Bytes of the answer so far, its JSON included."""
-        return self._size
-
-    @property
     def body(self) -> bytes:
         """Everything fed so far, or nothing if it was too much to keep."""
         return b"".join(self._chunks)
 
-    def metered(self, output_bytes_per_token: float) -> Metered:
+    def metered(self, output_ratio: float) -> Metered:
         """Return the usage the answer reports; estimated when it cannot be read."""
         try:
             message = orjson.loads(self.body)
@@ -173,7 +167,8 @@ class AnswerMeter:
         except (ValueError, TypeError, KeyError, AttributeError):
             stated = False
         if not stated:
-            guess = TokenUsage(output_tokens=round(self._size / output_bytes_per_token))
+            tokens = round(self._size / ANSWER_BYTES_PER_TOKEN * output_ratio)
+            guess = TokenUsage(output_tokens=tokens)
             return Metered(guess, "", "", "", estimated=True, reported=False, whole=False)
         return Metered(
             usage=usage,
@@ -219,16 +214,6 @@ def _word(value: object) -> str:
     # It goes into the ledger, which keeps no NUL and would make a dead letter of the whole row.
     text = value[:WORD_LENGTH_MAX] if isinstance(value, str) else ""
     return text if text.isprintable() else "".join(c for c in text if c.isprintable())
-
-
-def _text_bytes(frame: bytes) -> int:
-    # Upstream pads deltas with blanks, against eavesdroppers who count bytes.
-    frame = frame.rstrip(b" }")
-    for mark in _TEXT_MARKS:
-        start = frame.rfind(mark)
-        if start >= 0:
-            return len(frame) - start - len(mark) - len(b'"')
-    return 0
 
 
 # Nothing upstream reports comes near; a larger number is nonsense, and must not reach a column.

@@ -65,10 +65,10 @@ def test_the_most_input_a_body_can_come_to(body_bytes, bounded, most):
 def test_a_habit_is_learned_within_two_dozen_answers():
     habit = Habit()
     for _call in range(24):
-        habit = learn(habit, a_request(body_bytes=2000), an_answer(100, 1000), 400, 10)
+        habit = learn(habit, a_request(body_bytes=2000), an_answer(100, 1000), 50, 10)
     assert habit.body_bytes_per_token == pytest.approx(2, rel=0.05)
     assert habit.output_tokens == pytest.approx(100, rel=0.25)
-    assert habit.output_bytes_per_token == pytest.approx(4, rel=0.05)
+    assert habit.output_ratio == pytest.approx(2, rel=0.05)
 
 
 def test_cached_input_weighs_a_tenth_in_the_ratio():
@@ -79,12 +79,22 @@ def test_cached_input_weighs_a_tenth_in_the_ratio():
 
 
 @pytest.mark.parametrize(
-    ("output_tokens", "output_bytes"),
-    [pytest.param(49, 4900, id="a short answer"), pytest.param(500, 0, id="one not streamed")],
+    ("output_tokens", "estimate"),
+    [
+        pytest.param(49, 60.0, id="a short answer"),
+        pytest.param(500, 49.0, id="little of it was shown"),
+        pytest.param(500, 0.0, id="one not streamed"),
+    ],
 )
-def test_some_answers_teach_nothing_about_bytes(output_tokens, output_bytes):
-    habit = learn(Habit(), a_request(), an_answer(output_tokens), output_bytes, 10)
-    assert habit.output_bytes_per_token == Habit().output_bytes_per_token
+def test_some_answers_teach_nothing_about_estimates(output_tokens, estimate):
+    habit = learn(Habit(), a_request(), an_answer(output_tokens), estimate, 10)
+    assert habit.output_ratio == Habit().output_ratio
+
+
+@pytest.mark.parametrize(("output_tokens", "most"), [(10**6, 2.1), (50, 1.0)])
+def test_one_odd_answer_does_not_upset_the_next_estimate(output_tokens, most):
+    habit = learn(Habit(), a_request(), an_answer(output_tokens), 1000.0, 10)
+    assert 0.9 <= habit.output_ratio <= most
 
 
 @pytest.mark.parametrize(
