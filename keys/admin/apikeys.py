@@ -237,18 +237,18 @@ class ApiKeyAdmin(ServiceAdmin):
         else:
             self.message_user(request, f"Budget windows emptied: {len(selected)}.")
 
-    @action(description="Empty the response cache", permissions=["change"])
+    @action(description="Purge response cache", permissions=["change"])
     def purge_cache(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         purge(self, request, queryset)
 
     @action(
-        description="Empty everybody's response cache",
+        description="Purge everybody's response cache",
         permissions=["change"],
         url_path="purge-everything",
     )
     def purge_everything(self, request: HttpRequest) -> HttpResponse:
         if request.method != "POST":
-            return self._page(request, "purge", "Empty everybody's response cache?")
+            return self._page(request, "purge", "Purge everybody's response cache?")
         purge(self, request, [None])
         return HttpResponseRedirect(reverse("admin:keys_apikey_changelist"))
 

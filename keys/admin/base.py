@@ -28,13 +28,13 @@ ENTRIES_REMAIN = (
 
 
 def purge(page: ModelAdmin, request: HttpRequest, holders: Iterable[ApiKey | Team | None]) -> None:
-    """Empty the cache of each holder, of everybody for `None`, and say what came of it."""
+    """Purge the cache of each holder, of everybody for `None`, and say what came of it."""
     try:
         deleted = sum(cache_purge(holder=holder, **acting(request)) for holder in holders)
     except EntriesRemain:
         page.message_user(request, ENTRIES_REMAIN, messages.ERROR)
     else:
-        page.message_user(request, f"Cache entries deleted: {deleted:,}.")
+        page.message_user(request, f"Response cache purged: {deleted:,} entries.")
 
 
 class ServiceAdmin(ModelAdmin):

@@ -65,7 +65,7 @@ class TeamAdmin(ServiceAdmin):
     ) -> None:
         budgets.save(request, form.instance, formset)
 
-    @action(description="Empty the response cache", permissions=["change"])
+    @action(description="Purge response cache", permissions=["change"])
     def purge_cache(self, request: HttpRequest, queryset: QuerySet[Team]) -> None:
         purge(self, request, queryset)
 

@@ -266,7 +266,7 @@ def test_the_cache_of_a_key_is_emptied(operator):
     apikey = a_key()
     act(operator, "purge_cache", apikey)
     assert ApiKey.objects.get().cache_generation == 1
-    assert "Cache entries deleted: 0." in operator.get(KEYS).content.decode()
+    assert "Response cache purged: 0 entries." in operator.get(KEYS).content.decode()
 
 
 def test_the_cache_of_a_team_is_emptied(operator):
