@@ -27,8 +27,9 @@ from proxy.core.headers import Headers
 KEEP_ALIVE_S = 20.0
 # The memory one slow client can pin down, apart from the last read (256 KB under uvloop).
 READ_BYTES_MAX = 128 * 1024
-# A large body is given to the socket bit by bit: under TLS all that is given is encrypted at once.
-WRITE_BYTES = 256 * 1024
+# Under TLS all that is given to the transport is encrypted at once, and doubles a large body in
+# memory; so it gets that much, and more when it asks.
+TLS_WRITE_BYTES = 256 * 1024
 # Bytes that bring neither a body nor an end: heads, trailers, chunk extensions. Anthropic's heads
 # have 2 KB.
 OVERHEAD_BYTES_MAX = 64 * 1024
@@ -173,7 +174,7 @@ class Connection(asyncio.Protocol):
         """Write a request; `bodiless` if its answer has no body, as after HEAD."""
         answer = self._answer = Answer(self, bodiless)
         self._heard_at = self.loop.time()
-        if len(body) <= WRITE_BYTES:
+        if len(body) <= TLS_WRITE_BYTES or not self._tls:
             self._transport.writelines((head, body))
         else:
             self._transport.write(head)
@@ -211,6 +212,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._tls = transport.get_extra_info("ssl_object") is not None
         self._timer = self.loop.call_later(self._look_every_s, self._look)
 
     def data_received(self, data: bytes) -> None:
@@ -312,7 +314,7 @@ class Connection(asyncio.Protocol):
 
     def _write_on(self) -> None:
         while self._unwritten is not None and not self._full:
-            piece, rest = self._unwritten[:WRITE_BYTES], self._unwritten[WRITE_BYTES:]
+            piece, rest = self._unwritten[:TLS_WRITE_BYTES], self._unwritten[TLS_WRITE_BYTES:]
             self._unwritten = rest if rest.nbytes else None
             self._transport.write(piece)
 
