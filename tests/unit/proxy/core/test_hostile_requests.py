@@ -9,7 +9,7 @@ import tracemalloc
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy import call
@@ -19,6 +19,8 @@ from proxy.core.errors import BadRequest
 from proxy.core.headers import downstream_headers, upstream_headers
 from proxy.core.request import VALUES_MAX, input_bounded, read_count, read_messages
 
+# A machine that is busy with other things is no fault of what is tested.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MIB = 1024 * 1024
 HOSTILE_VALUES = [
     *(b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"9" * 5000, b"-0", b"1E1", b"0x1"),
@@ -50,6 +52,7 @@ def read_or_refuse(read, body):
         return error
 
 
+@unhurried
 @given(st.one_of(st.binary(max_size=60), body_values))
 def test_a_reader_returns_or_refuses(body):
     found = read_or_refuse(read_messages, body)
@@ -58,6 +61,7 @@ def test_a_reader_returns_or_refuses(body):
     assert isinstance(input_bounded(body), bool)
 
 
+@unhurried
 @given(body_values, st.sampled_from(NAMES))
 def test_what_is_read_is_what_any_reader_would_read(value, name):
     # Wherever else a decisive name is, in whatever writing: no other reader gets another value.
@@ -127,6 +131,7 @@ PRIVATE = {b"x-api-key", b"authorization", b"cookie", b"host", b"content-length"
 HOP = {b"connection", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"keep-alive"}
 
 
+@unhurried
 @given(st.lists(st.tuples(names, header_values), max_size=8))
 def test_neither_secrets_nor_framing_go_up(headers):
     sent = upstream_headers(headers, [(b"x-api-key", b"ours")])
@@ -135,6 +140,7 @@ def test_neither_secrets_nor_framing_go_up(headers):
     assert sum(name == b"anthropic-version" for name, _value in sent) >= 1
 
 
+@unhurried
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=8))
 def test_any_headers_of_upstreams_can_be_looked_at(headers):
     came = downstream_headers(headers)
@@ -146,6 +152,7 @@ def a_call(headers):
     return Call(scope | {"client": ("127.0.0.1", 1)}, None, None)
 
 
+@unhurried
 @given(st.binary(max_size=300))
 def test_any_header_becomes_storable_text(value):
     text = a_call([(b"user-agent", value)]).text(b"user-agent")
@@ -154,6 +161,7 @@ def test_any_header_becomes_storable_text(value):
     assert json.loads(json.dumps(text)) == text
 
 
+@unhurried
 @given(st.lists(st.binary(max_size=50), max_size=4))
 def test_any_forwarding_gives_an_address(values):
     trusted = (ip_network("127.0.0.0/8"), ip_network("::/0"))

@@ -7,12 +7,14 @@ import json
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from proxy.core.meter import COUNT_MAX, AnswerMeter, StreamMeter
 from proxy.core.sse import FRAME_BYTES_MAX, Framer, frames
 
+# A machine that is busy with other things is no fault of what is tested.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 RATIO = 4.0
 NAMES = ["message_start", "content_block_delta", "message_delta", "message_stop", "error", "ping"]
 HOSTILE_NUMBERS = [b"NaN", b"Infinity", b"-Infinity", b"1e400", b"1e40", b"9" * 5000, b"-1", b"1.5"]
@@ -96,18 +98,21 @@ line_ends_mixed = st.lists(
 ).map(b"".join)
 
 
+@unhurried
 @given(cut(st.one_of(line_ends_mixed, streams(), st.binary(max_size=200))))
 def test_what_comes_out_is_what_went_in(chunks):
     passed, framer, _meter = run(chunks)
     assert b"".join(passed) + framer.rest == b"".join(chunks)
 
 
+@unhurried
 @given(cut(line_ends_mixed))
 def test_what_is_held_back_has_no_blank_line_in_it(chunks):
     _passed, framer, _meter = run(chunks)
     assert len(frames(b"." + framer.rest.rstrip(b"\r\n") + b".")) <= 1
 
 
+@unhurried
 @given(cut(streams()))
 @example([b"event: message_start\ndata: " + b"[" * 100_000 + b"\n\n"])
 def test_a_meter_never_raises_and_its_counts_are_counts(chunks):
@@ -121,6 +126,7 @@ def test_a_meter_never_raises_and_its_counts_are_counts(chunks):
         assert word.isprintable()
 
 
+@unhurried
 @given(cut(st.one_of(data_of_events, messages.map(lambda m: json.dumps(m).encode()))))
 def test_an_answers_meter_never_raises(chunks):
     meter = AnswerMeter(None)
