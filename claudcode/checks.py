@@ -28,6 +28,7 @@ SECRET_KEY_LENGTH_MIN = 50
 RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E020", "BODY_BYTES_MAX", 1024, 2**30, "Anthropic takes 32 MiB, which is the default."),
     ("E021", "BODIES_BYTES_MAX", 1024, 2**40, "It bounds the memory of one process."),
+    ("E050", "FLIGHTS_BYTES_MAX", 0, 2**40, "0 shares no call and caches no answer."),
     ("E022", "BODY_SECONDS_MAX", 1, 3600, "A large body over a slow line takes a minute."),
     ("E023", "UPSTREAM_CONNECT_SECONDS_MAX", 0.1, 60, "5 seconds is long for a connection."),
     ("E024", "UPSTREAM_READ_SECONDS_MAX", 1, 3600, "SDKs wait ten minutes themselves."),

@@ -107,6 +107,11 @@ BODY_BYTES_MAX = env.integer(
 BODIES_BYTES_MAX = env.integer(
     "CLAUDCODE_BODIES_BYTES_MAX", 536_870_912, "All request bodies that one process holds."
 )
+FLIGHTS_BYTES_MAX = env.integer(
+    "CLAUDCODE_FLIGHTS_BYTES_MAX",
+    67_108_864,
+    "Copies of answers in flight that one process keeps to share and to cache them.",
+)
 BODY_SECONDS_MAX = env.decimal(
     "CLAUDCODE_BODY_SECONDS_MAX", 60.0, "Longest time a client may take to send its body."
 )

@@ -147,7 +147,8 @@ class Limiter:
     """Admits and settles exchanges against the limits of their policies.
 
     `abandonment` is asked only about exchanges that the store has forgotten. `seconds_max` bounds
-    every wait for the store. `now_ms` is a clock for tests; without one the scripts take Valkey's.
+    every wait for the store; `link` is the way to it, for what shall travel with a call. `now_ms`
+    is a clock for tests; without one the scripts take Valkey's.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class Limiter:
         self._failures = 0
         self._resting_until = 0.0
         names = ("admit", "settle", "renew", "load", "standing")
-        self._link = Link(valkey, {name: source(name) for name in names}, seconds_max=seconds_max)
+        self.link = Link(valkey, {name: source(name) for name in names}, seconds_max=seconds_max)
 
     async def admit(
         self, policy: KeyPolicy, exchange_id: str, wanted: Wanted, opening: bytes
@@ -245,7 +246,7 @@ class Limiter:
 
     async def close(self) -> None:
         """Close the connection to the store."""
-        await self._link.close()
+        await self.link.close()
 
     async def __aenter__(self) -> "Limiter":
         return self
@@ -362,7 +363,7 @@ class Limiter:
         lost: type[LimiterUnavailable] = LimiterUnavailable,
     ) -> Any:
         try:
-            reply = await self._link.call(name, f"{shard_tag(shard)}:leases", arguments)
+            reply = await self.link.call(name, f"{shard_tag(shard)}:leases", arguments)
         except (LinkDown, ReplyLost, RedisError) as error:
             self._failures += 1
             if self._failures >= FAILURES_MAX:

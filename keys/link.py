@@ -67,6 +67,15 @@ class Link:
             # Somebody flushed the scripts; EVAL brings this one back.
             return await self._send(b"EVAL", self._sources[name], 1, key, *arguments)
 
+    def post(self, *command: Any) -> "asyncio.Future[Any]":
+        """Send a command in the same write as whatever else this turn of the event loop sends.
+
+        Whether somebody awaits the reply is no matter. Raises `LinkDown`; connects nothing.
+        """
+        reply = self._send(*command)
+        reply.add_done_callback(_look)
+        return reply
+
     async def close(self) -> None:
         """Close the connection; calls under way raise `ReplyLost`."""
         await self._break("the link was closed")
@@ -158,3 +167,9 @@ class Link:
             if task is not asyncio.current_task():
                 task.cancel()
         await connection.disconnect(nowait=True)
+
+
+def _look(reply: "asyncio.Future[Any]") -> None:
+    # A failure that nobody looked at would be logged as a fault.
+    if not reply.cancelled():
+        reply.exception()

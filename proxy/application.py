@@ -18,7 +18,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from keys.limiter import Limiter
+from keys.limiter import Limiter, Settlement
 from proxy import services
 from proxy.call import BodyStore, Call, ClientGone
 from proxy.cold_start import LedgerHistory
@@ -36,6 +36,7 @@ from proxy.settler import Settler
 from proxy.unwritten import LedgerRows, Unwritten
 from proxy.upstream import UpstreamClient
 from proxy.upstreams import Upstreams
+from proxy.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -131,9 +132,14 @@ class Application:
             seconds_max=settings.VALKEY_SECONDS_MAX,
         )
         self._unwritten = Unwritten(self._limiter, LedgerRows(self._database))
-        self._settler = Settler(
-            self._limiter, renew_s=settings.LEASE_RENEW_S, settled=self._unwritten.remember
-        )
+        waiting = Waiting()
+
+        def settled(settlement: Settlement, event_id: bytes) -> None:
+            if event_id:
+                self._unwritten.remember(settlement, event_id)
+            waiting.freed(settlement.scopes)
+
+        self._settler = Settler(self._limiter, renew_s=settings.LEASE_RENEW_S, settled=settled)
         self._client = UpstreamClient(
             connections_max=settings.UPSTREAM_CONNECTIONS_MAX,
             connect_seconds_max=settings.UPSTREAM_CONNECT_SECONDS_MAX,
@@ -144,6 +150,7 @@ class Application:
             policies=self._policies,
             limiter=self._limiter,
             settler=self._settler,
+            waiting=waiting,
             upstreams=self._upstreams,
             bounds=_bounds(),
             bodies=BodyStore(settings.BODIES_BYTES_MAX),
@@ -277,6 +284,7 @@ def _bounds() -> Bounds:
             drain_s=settings.DRAIN_SECONDS_MAX,
         ),
         cache_read_weight_percent=settings.CACHE_READ_WEIGHT_PERCENT,
+        flights_bytes_max=settings.FLIGHTS_BYTES_MAX,
         trusted_proxies=tuple(ipaddress.ip_network(cidr) for cidr in settings.TRUSTED_PROXIES),
     )
 

@@ -11,13 +11,15 @@ import orjson
 from keys.core.access import CatalogueModel, KeyPolicy, Refusal
 from keys.core.limits import Admitted, Denied, Limit, Reading, Unit
 from keys.limiter import LimiterUnavailable
+from proxy.admission import limits_unknown
 from proxy.call import Call
+from proxy.carrier import read_error
 from proxy.core.denial import rate_limited, resets_in
 from proxy.core.errors import NotFound, Unavailable, UpstreamFailed, duration
 from proxy.core.headers import downstream_headers
 from proxy.core.request import read_count
 from proxy.core.upstream_error import translate
-from proxy.gateway import Gateway, limits_unknown, read_error, under_maintenance
+from proxy.gateway import Gateway, under_maintenance
 from proxy.relay import Deadline, HungUp, TookTooLong
 from proxy.upstreams import Trail
 

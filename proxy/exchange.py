@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from keys.core.access import CatalogueModel, KeyPolicy
 from keys.core.limits import Wanted
 from keys.limiter import Progress, Settlement
+from proxy.core.cache_entry import Entry
 from proxy.core.habit import Habit
 from proxy.core.meter import AnswerMeter, Metered, StreamMeter
 from proxy.core.request import MessagesRequest
@@ -25,7 +26,11 @@ NOTHING_USED = Metered(TokenUsage(), "", "", "", estimated=False, reported=True,
 
 @dataclass(slots=True)
 class Exchange:
-    """An exchange in flight. Its meter is set when upstream's headers are there."""
+    """An exchange in flight. Its meter is set when upstream's headers are there.
+
+    `digest` is its name in the response cache, `None` to bypass it; `original` is what the cache
+    had; `cache_source` is the request id of whose answer it gets, if not one of its own.
+    """
 
     exchange_id: str
     policy: KeyPolicy
@@ -37,21 +42,41 @@ class Exchange:
     opening: bytes
     cache_read_weight_percent: int
     admitted_at_ms: int
+    digest: str | None = None
+    original: Entry | None = None
+    cache: CacheOutcome = CacheOutcome.BYPASS
+    cache_source: str = ""
+    attempts: tuple[Attempt, ...] = ()
     began: float = field(default_factory=time.monotonic)
     first_byte: float | None = None
     sent_upstream: bool = False
     http_status: int = 0
     upstream: str = ""
     upstream_request_id: str = ""
-    attempts: tuple[Attempt, ...] = ()
     meter: StreamMeter | AnswerMeter | None = None
+
+    def note_first_byte(self) -> None:
+        """The answer is about to reach the client."""
+        if self.first_byte is None:
+            self.first_byte = time.monotonic()
+
+    def looked_up(self, entry: Entry | None) -> None:
+        """Take note of what the response cache has."""
+        self.original = entry
+        if entry is None:
+            self.cache = CacheOutcome.MISS
+        else:
+            self.share(entry.filled_by)
+
+    def share(self, request_id: str) -> None:
+        """Take note that the answer is the one of another request."""
+        self.cache, self.cache_source = CacheOutcome.HIT, request_id
 
     def closing(self, status: ExchangeStatus, error_type: str = "") -> tuple[Closing, Metered]:
         """Return the charge if the exchange ended now, and what the meter says."""
         metered = self._metered(status)
-        usage = metered.usage
-        price = self.prices.price(self.model.id, usage.prompt_tokens, self.admitted_at_ms)
-        return Closing(
+        tokens, nanousd = self._worth(metered)
+        closing = Closing(
             status=status,
             http_status=self.http_status,
             error_type=error_type or metered.error_type,
@@ -59,17 +84,39 @@ class Exchange:
             upstream=self.upstream,
             upstream_request_id=self.upstream_request_id,
             attempts=self.attempts,
-            cache=CacheOutcome.BYPASS,
-            cache_source="",
-            usage=usage,
-            charged_tokens=weigh(usage, self.cache_read_weight_percent),
-            cost_nanousd=cost_nanousd(usage, price),
+            cache=self.cache,
+            cache_source=self.cache_source,
+            usage=metered.usage,
+            charged_tokens=tokens,
+            cost_nanousd=nanousd,
             saved_tokens=0,
             saved_nanousd=0,
             estimated=metered.estimated,
             first_byte_ms=self._since(self.first_byte),
             total_ms=self._since(time.monotonic()) or 0,
-        ), metered
+        )
+        return (self._lessened(closing) if self.cache_source else closing), metered
+
+    def _worth(self, metered: Metered) -> tuple[int, int]:
+        """Return what the answer is worth in tokens and nano-dollars when upstream makes it."""
+        if self.original is not None:
+            return self.original.charged_tokens, self.original.cost_nanousd
+        usage = metered.usage
+        price = self.prices.price(self.model.id, usage.prompt_tokens, self.admitted_at_ms)
+        return weigh(usage, self.cache_read_weight_percent), cost_nanousd(usage, price)
+
+    def _lessened(self, closing: Closing) -> Closing:
+        """Return the charge for an answer that upstream made for somebody else."""
+        tokens = -(-closing.charged_tokens * self.cache_read_weight_percent // 100)
+        nanousd = -(-closing.cost_nanousd * self.cache_read_weight_percent // 100)
+        return replace(
+            closing,
+            usage=TokenUsage(),
+            charged_tokens=tokens,
+            cost_nanousd=nanousd,
+            saved_tokens=closing.charged_tokens - tokens,
+            saved_nanousd=closing.cost_nanousd - nanousd,
+        )
 
     def settlement(self, closing: Closing) -> Settlement:
         """Return `closing` as the limiter wants it."""
@@ -93,6 +140,8 @@ class Exchange:
         )
 
     def _metered(self, status: ExchangeStatus) -> Metered:
+        if self.original is not None:
+            return replace(NOTHING_USED, model=self.original.model_answered)
         if not self.sent_upstream or self.http_status not in (0, 200):
             return NOTHING_USED
         if self.meter is None:

@@ -4,12 +4,9 @@
 settle. No ORM, no Django request and no thread on this way; two round trips to Valkey.
 """
 
-import asyncio
 import contextlib
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 from keys.core import secret
 from keys.core.access import (
@@ -21,38 +18,29 @@ from keys.core.access import (
     refuse_key,
     refuse_model,
 )
-from keys.core.limits import Denied, Reason
-from keys.limiter import AdmissionUnknown, Limiter, LimiterUnavailable
+from keys.limiter import Limiter, LimiterUnavailable
+from proxy.admission import Admission, Asked
 from proxy.call import BodyStore, Call
-from proxy.core.denial import rate_limited
+from proxy.carrier import Carrier
+from proxy.core.cache_key import cache_key
 from proxy.core.errors import (
     BadRequest,
     Forbidden,
-    GatewayError,
     Unauthorized,
     Unavailable,
-    UpstreamFailed,
 )
-from proxy.core.habit import Habit, input_tokens_max, learn, wanted
-from proxy.core.headers import downstream_headers
-from proxy.core.meter import StreamMeter
-from proxy.core.request import MessagesRequest, input_bounded, read_messages
+from proxy.core.request import Parsed, input_bounded, messages_request, parse_body
 from proxy.core.selection import affinity
-from proxy.core.upstream_error import translate
 from proxy.exchange import Exchange
+from proxy.flights import Flights
+from proxy.habits import Habits
 from proxy.policies import Policies, Published
-from proxy.relay import Deadline, Ending, HungUp, Patience, TookTooLong, end_stream, relay
+from proxy.relay import Patience
+from proxy.response_cache import ResponseCache
 from proxy.settler import Settler
-from proxy.upstream import Answer, UpstreamBroken
+from proxy.upstream import Answer
 from proxy.upstreams import Ask, Held, Trail, Upstreams
-from usage.core.event import ExchangeStatus, Opening, encode_opening
-
-# Habits are guesses: losing the oldest of a hundred thousand costs one rough reservation.
-HABITS_MAX = 100_000
-# An upstream error body is a few hundred bytes; more than this is not an error message.
-ERROR_BYTES_MAX = 1024 * 1024
-# A client that waits for its answer may ask again before the store has seen its slot freed.
-SLOT_WAIT_S = 0.025
+from proxy.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +51,7 @@ class Bounds:
     body_seconds_max: float
     patience: Patience
     cache_read_weight_percent: int
+    flights_bytes_max: int
     trusted_proxies: tuple[Network, ...]
 
 
@@ -75,6 +64,7 @@ class Gateway:
         policies: Policies,
         limiter: Limiter,
         settler: Settler,
+        waiting: Waiting,
         upstreams: Upstreams,
         bounds: Bounds,
         bodies: BodyStore,
@@ -84,23 +74,54 @@ class Gateway:
         self.upstreams = upstreams
         self.bounds = bounds
         self.bodies = bodies
-        self._settler = settler
-        self._habits: OrderedDict[tuple[int, str], Habit] = OrderedDict()
+        habits, cache = Habits(), ResponseCache(limiter.link)
+        self._admission = Admission(
+            limiter=limiter,
+            settler=settler,
+            cache=cache,
+            habits=habits,
+            waiting=waiting,
+            cache_read_weight_percent=bounds.cache_read_weight_percent,
+        )
+        self._carrier = Carrier(
+            ask=self.ask,
+            settler=settler,
+            habits=habits,
+            cache=cache,
+            flights=Flights(bounds.flights_bytes_max),
+            patience=bounds.patience,
+        )
 
     async def messages(self, call: Call) -> None:
         """Answer one request."""
-        call.extra_headers.append((b"x-cache", b"BYPASS"))
+        call.extra_headers = [(b"x-cache", b"BYPASS")]
         policy = await self.identify(call)
         body = await self.read(call)
         try:
-            request = read_messages(body)
-            published = await self.policies.published()
-            model = self.permit(policy, published, request.model)
-            bounded = policy.strict and input_bounded(body)
-            exchange = await self._admit(call, policy, published, model, request, bounded)
-            await self._carry_out(call, exchange, body)
+            asked = await self._asked(call, policy, body)
+            exchange = await self._admission.admit(asked)
+            await self._carrier.carry_out(call, exchange, body)
         finally:
             self.bodies.held -= len(body)
+
+    async def _asked(self, call: Call, policy: KeyPolicy, body: bytes) -> Asked:
+        """Return the request as it is permitted. What was parsed of it ends here: it takes many
+        times the room of the body.
+        """
+        parsed = parse_body(body)
+        request = messages_request(parsed)
+        published = await self.policies.published()
+        model = self.permit(policy, published, request.model)
+        return Asked(
+            call=call,
+            policy=policy,
+            published=published,
+            model=model,
+            request=request,
+            bounded=policy.strict and input_bounded(body),
+            digest=_digest(call, policy, model, parsed),
+            client_address=str(call.address(self.bounds.trusted_proxies) or ""),
+        )
 
     # --- identify, read, permit: nothing is counted yet -----------------------------------------
 
@@ -176,133 +197,7 @@ class Gateway:
             with contextlib.suppress(LimiterUnavailable):
                 call.verdict = await self.limiter.peek(call.policy)
 
-    # --- admit --------------------------------------------------------------------------------
-
-    async def _admit(
-        self,
-        call: Call,
-        policy: KeyPolicy,
-        published: Published,
-        model: CatalogueModel,
-        request: MessagesRequest,
-        bounded: bool,
-    ) -> Exchange:
-        exchange = self._exchange(call, policy, published, model, request, bounded)
-        for last in (False, True):
-            verdict = await self._ask(exchange)
-            if not isinstance(verdict, Denied):
-                break
-            if last or verdict.reason is not Reason.CONCURRENCY:
-                call.verdict = verdict
-                raise rate_limited(verdict)
-            await asyncio.sleep(SLOT_WAIT_S)
-        call.verdict = verdict
-        self._settler.hold(exchange)
-        return exchange
-
-    async def _ask(self, exchange: Exchange):  # type: ignore[no-untyped-def]
-        try:
-            return await self.limiter.admit(
-                exchange.policy, exchange.exchange_id, exchange.wanted, exchange.opening
-            )
-        except AdmissionUnknown as error:
-            # The lease may have been taken: give it back, or the sweep would charge it.
-            closing, _metered = exchange.closing(ExchangeStatus.GATEWAY_ERROR, "store_unavailable")
-            self._settler.void(exchange.settlement(closing))
-            raise limits_unknown() from error
-        except LimiterUnavailable as error:
-            raise limits_unknown() from error
-        except asyncio.CancelledError:
-            closing, _metered = exchange.closing(ExchangeStatus.GATEWAY_ERROR, "cancelled")
-            self._settler.void(exchange.settlement(closing))
-            raise
-
-    def _exchange(
-        self,
-        call: Call,
-        policy: KeyPolicy,
-        published: Published,
-        model: CatalogueModel,
-        request: MessagesRequest,
-        bounded: bool,
-    ) -> Exchange:
-        now_ms = _now_ms()
-        habit = self._habits.get((policy.apikey_id, model.id)) or Habit()
-        price = published.prices.price(model.id, request.body_bytes // 4, now_ms)
-        most = input_tokens_max(request.body_bytes, bounded, model.context_window_tokens)
-        hold = wanted(habit, request, price, input_tokens_max=most)
-        exchange_id = call.request_id.removeprefix("req_")
-        opening = Opening(
-            exchange_id=exchange_id,
-            apikey_id=policy.apikey_id,
-            team_id=policy.team_id,
-            model_requested=request.model,
-            streamed=request.streamed,
-            admitted_at_ms=now_ms,
-            client_address=str(call.address(self.bounds.trusted_proxies) or ""),
-            client_agent=call.text(b"user-agent"),
-            session_id=call.text(b"x-claude-code-session-id", 64),
-            agent_id=call.text(b"x-claude-code-agent-id", 64),
-            parent_agent_id=call.text(b"x-claude-code-parent-agent-id", 64),
-            input_tokens_estimate=hold.input_tokens,
-            cost_nanousd_estimate=hold.input_nanousd,
-        )
-        return Exchange(
-            exchange_id=exchange_id,
-            policy=policy,
-            model=model,
-            request=request,
-            wanted=hold,
-            habit=habit,
-            prices=published.prices,
-            opening=encode_opening(opening),
-            cache_read_weight_percent=self.bounds.cache_read_weight_percent,
-            admitted_at_ms=now_ms,
-        )
-
-    # --- relay and settle -----------------------------------------------------------------------
-
-    async def _carry_out(self, call: Call, exchange: Exchange, body: bytes) -> None:
-        """Relay the exchange and settle it, once, whatever happens."""
-        settle = _Once(self, exchange)
-        try:
-            async with Deadline(call, exchange.policy.hangup, self.bounds.patience):
-                await self._relay(call, exchange, body, settle)
-        except HungUp:
-            settle(ExchangeStatus.HUNG_UP)
-        except TookTooLong:
-            settle(ExchangeStatus.GATEWAY_ERROR, "timeout_error")
-            if not call.started:
-                raise UpstreamFailed("The upstream did not answer in time.") from None
-            await end_stream(call, "The exchange took longer than the gateway allows.")
-        except GatewayError as error:
-            settle(ExchangeStatus.UPSTREAM_ERROR, error.wire_type)
-            raise
-        finally:
-            # A bug or a cancellation lands here with nothing settled yet.
-            settle(ExchangeStatus.GATEWAY_ERROR, "api_error")
-            await call.close()
-
-    async def _relay(self, call: Call, exchange: Exchange, body: bytes, settle: "_Once") -> None:
-        answer = await self.ask(call, exchange, body)
-        try:
-            if answer.status != 200:
-                await self._pass_error(call, answer, settle)
-                return
-
-            def before_last() -> None:
-                left = call.hung_up
-                whole = exchange.meter is not None and exchange.meter.whole
-                done = ExchangeStatus.COMPLETED if whole else ExchangeStatus.UPSTREAM_ERROR
-                settle(ExchangeStatus.HUNG_UP if left else done)
-
-            ending = await relay(
-                call, exchange, answer, self.bounds.patience.ping_after_s, before_last
-            )
-            if ending is Ending.BROKEN:
-                settle(ExchangeStatus.HUNG_UP if call.hung_up else ExchangeStatus.UPSTREAM_ERROR)
-        finally:
-            answer.finish()
+    # --- upstream -------------------------------------------------------------------------------
 
     async def ask(self, call: Call, exchange: Exchange, body: bytes) -> Answer | Held:
         """Send the exchange to an account, and note in it what was tried.
@@ -335,61 +230,6 @@ class Gateway:
         ask = Ask(path, call.query, call.raw_headers, body, model, belongs)
         return await self.upstreams.ask(ask, trail)
 
-    async def _pass_error(self, call: Call, answer: Answer | Held, settle: "_Once") -> None:
-        body = await read_error(answer)
-        translated = translate(answer.status, body, answer.header(b"retry-after").decode("latin-1"))
-        if translated is not None:
-            raise translated
-        settle(ExchangeStatus.UPSTREAM_ERROR, "request")
-        if not call.hung_up:
-            await call.start(answer.status, downstream_headers(answer.headers))
-            await call.write(body, more=False)
-
-    def settle(self, exchange: Exchange, status: ExchangeStatus, error_type: str) -> None:
-        """Charge the exchange as it stands and learn from it."""
-        closing, metered = exchange.closing(status, error_type)
-        self._settler.settle(exchange.settlement(closing))
-        if metered.reported and not metered.estimated and exchange.meter is not None:
-            self._learn(exchange, closing.usage)
-
-    def _learn(self, exchange: Exchange, usage: Any) -> None:
-        key = (exchange.policy.apikey_id, exchange.model.id)
-        self._habits[key] = learn(
-            self._habits.get(key) or exchange.habit,
-            exchange.request,
-            usage,
-            exchange.meter.text.tokens if isinstance(exchange.meter, StreamMeter) else 0.0,
-            self.bounds.cache_read_weight_percent,
-        )
-        self._habits.move_to_end(key)
-        if len(self._habits) > HABITS_MAX:
-            self._habits.popitem(last=False)
-
-
-class _Once:
-    """Settles an exchange at its first call; every later one does nothing."""
-
-    __slots__ = ("_exchange", "_gateway", "_settled")
-
-    def __init__(self, gateway: Gateway, exchange: Exchange) -> None:
-        self._gateway, self._exchange, self._settled = gateway, exchange, False
-
-    def __call__(self, status: ExchangeStatus, error_type: str = "") -> None:
-        if not self._settled:
-            self._settled = True
-            self._gateway.settle(self._exchange, status, error_type)
-
-
-async def read_error(answer: Answer | Held) -> bytes:
-    """Return upstream's error body. Raises `UpstreamFailed` when it breaks off or is no such."""
-    try:
-        body = b""
-        while len(body) < ERROR_BYTES_MAX and (piece := await answer.piece()):
-            body += piece
-    except UpstreamBroken as error:
-        raise UpstreamFailed("The upstream broke off its answer.") from error
-    return body
-
 
 _REFUSALS = {
     Refusal.DISABLED: "This API key is disabled. Ask whoever issued it.",
@@ -417,12 +257,16 @@ def under_maintenance(maintenance: Maintenance) -> Unavailable:
     )
 
 
-def limits_unknown() -> Unavailable:
-    """Return the 503 for when the store that limits depend on does not answer."""
-    return Unavailable(
-        "The gateway cannot check limits just now. Try again shortly.", retry_after_s=2
-    )
-
-
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _digest(call: Call, policy: KeyPolicy, model: CatalogueModel, parsed: Parsed) -> str | None:
+    """Return the name of the request in the response cache, `None` to bypass it."""
+    if not policy.cache or not model.cache_ttl_s or _no_cache(call):
+        return None
+    return cache_key(parsed, headers=call.raw_headers, query=call.query, scope=policy.cache_scope)
+
+
+def _no_cache(call: Call) -> bool:
+    return call.headers.get(b"x-no-cache", b"").strip().lower() in (b"true", b"1", b"yes")

@@ -14,19 +14,24 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from keys.core.access import Hangup
 from proxy.call import Call
 from proxy.core.errors import error_event
-from proxy.core.headers import downstream_headers
+from proxy.core.headers import Headers, downstream_headers
 from proxy.core.meter import AnswerMeter, StreamMeter
 from proxy.core.sse import PING, Framer
 from proxy.exchange import Exchange
-from proxy.upstream import Answer, UpstreamBroken
+from proxy.flights import Flight
+from proxy.upstream import UpstreamBroken
 
 logger = logging.getLogger(__name__)
 
 
+# A client that does not read may hold up itself for as long as it likes, but not those who wait for
+# the same answer.
+STALL_SECONDS_MAX = 10.0
 # A client that does not read cannot be told why its stream ends.
 LAST_WORD_SECONDS_MAX = 2.0
 
@@ -56,8 +61,23 @@ class TookTooLong(Exception):
     """The exchange reached its time limit."""
 
 
+class Source(Protocol):
+    """Where an answer is read from: upstream itself, or the flight of an identical request."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def length(self) -> int | None: ...
+    def header(self, name: bytes) -> bytes: ...
+    async def piece(self) -> bytes: ...
+    def finish(self) -> None: ...
+
+
 class Deadline:
-    """The end of an exchange's time, which a hang-up brings forward.
+    """The end of an exchange's time, which a hang-up brings forward, unless others wait for the
+    same answer.
 
     Use as `async with deadline:` round every wait on upstream or on the client. Raises `HungUp` or
     `TookTooLong` out of it.
@@ -67,11 +87,17 @@ class Deadline:
         self._call = call
         self._drain_s = patience.drain_s if hangup is Hangup.DRAIN else 0.0
         self._timeout = asyncio.timeout(patience.exchange_s)
+        self._flight: Flight | None = None
 
     async def __aenter__(self) -> "Deadline":
         await self._timeout.__aenter__()
         self._call.watch(self._on_hangup)
         return self
+
+    def carry(self, flight: Flight) -> None:
+        """Let no hang-up end the exchange while `flight` is followed."""
+        self._flight = flight
+        flight.on_deserted = self._on_deserted
 
     async def __aexit__(self, kind, error, trace) -> None:  # type: ignore[no-untyped-def]
         try:
@@ -79,8 +105,13 @@ class Deadline:
         except TimeoutError:
             raise (HungUp if self._call.hung_up else TookTooLong) from None
 
+    def _on_deserted(self) -> None:
+        if self._call.hung_up:
+            self._on_hangup()
+
     def _on_hangup(self) -> None:
-        if not self._timeout.expired():
+        followed = self._flight is not None and self._flight.followed
+        if not followed and not self._timeout.expired():
             now = asyncio.get_running_loop().time()
             when = self._timeout.when()
             self._timeout.reschedule(min(now + self._drain_s, when if when is not None else now))
@@ -89,12 +120,13 @@ class Deadline:
 async def relay(
     call: Call,
     exchange: Exchange,
-    answer: Answer,
+    answer: Source,
     ping_after_s: float,
     before_last: Callable[[], None],
+    flight: Flight | None = None,
 ) -> Ending:
-    """Send the answer, a 200, to the client; call `before_last` (perhaps more than once)
-    when its last bytes are about to be sent.
+    """Send the answer, a 200, to the client and a copy to the `flight`; call `before_last`
+    (perhaps more than once) when its last bytes are about to be sent.
 
     Returns `WHOLE` or `BROKEN`; leaving early is the deadline's to raise.
     """
@@ -108,9 +140,9 @@ async def relay(
         headers = [(name, value) for name, value in headers if name != b"content-length"]
     await call.start(answer.status, headers)
     if not streamed:
-        return await _relay_answer(call, exchange, answer, before_last)
+        return await _relay_answer(call, exchange, answer, before_last, flight)
     with _Pinger(call, ping_after_s) as pinger:
-        return await _relay_stream(call, exchange, answer, pinger, before_last)
+        return await _relay_stream(call, exchange, answer, pinger, before_last, flight)
 
 
 async def end_stream(call: Call, message: str) -> None:
@@ -123,18 +155,24 @@ async def end_stream(call: Call, message: str) -> None:
 
 
 async def _relay_answer(
-    call: Call, exchange: Exchange, answer: Answer, before_last: Callable[[], None]
+    call: Call,
+    exchange: Exchange,
+    answer: Source,
+    before_last: Callable[[], None],
+    flight: Flight | None,
 ) -> Ending:
     meter = exchange.meter
     assert isinstance(meter, AnswerMeter)
     try:
         while chunk := await answer.piece():
-            _note_first_byte(exchange)
+            exchange.note_first_byte()
             meter.feed(chunk)
+            if flight is not None:
+                flight.feed(chunk)
             if meter.whole:
                 before_last()
             if not call.hung_up:
-                await call.write(chunk, more=True)
+                await _write(call, chunk, flight)
     except UpstreamBroken as error:
         _log_broken(call, error)
         return Ending.BROKEN
@@ -148,9 +186,10 @@ async def _relay_answer(
 async def _relay_stream(
     call: Call,
     exchange: Exchange,
-    answer: Answer,
+    answer: Source,
     pinger: "_Pinger",
     before_last: Callable[[], None],
+    flight: Flight | None,
 ) -> Ending:
     meter, framer = exchange.meter, Framer()
     assert isinstance(meter, StreamMeter)
@@ -159,13 +198,15 @@ async def _relay_stream(
             events = framer.feed(chunk)
             if not events:
                 continue
-            _note_first_byte(exchange)
+            exchange.note_first_byte()
             meter.feed(events)
+            if flight is not None:
+                flight.feed(events)
             if meter.whole:
                 before_last()
             pinger.note(framer.framed)
             if not call.hung_up:
-                await call.write(events, more=True)
+                await _write(call, events, flight)
     except UpstreamBroken as error:
         _log_broken(call, error)
     whole = meter.whole or bool(meter.error_type)
@@ -178,15 +219,26 @@ async def _relay_stream(
     return Ending.WHOLE if meter.whole else Ending.BROKEN
 
 
+async def _write(call: Call, piece: bytes, flight: Flight | None) -> None:
+    if flight is None:
+        await call.write(piece, more=True)
+        return
+    flight.writing_since = time.monotonic()
+    try:
+        if flight.followed:
+            async with asyncio.timeout(STALL_SECONDS_MAX):
+                await call.write(piece, more=True)
+        else:
+            await call.write(piece, more=True)
+    except TimeoutError:
+        call.hung_up = True
+    flight.writing_since = 0.0
+
+
 def _log_broken(call: Call, error: Exception) -> None:
     logger.warning("upstream broke off: %s", error, extra={"request_id": call.request_id})
     # The answer keeps the error, whose frames keep the answer: a circle.
     error.__traceback__ = None
-
-
-def _note_first_byte(exchange: Exchange) -> None:
-    if exchange.first_byte is None:
-        exchange.first_byte = time.monotonic()
 
 
 class _Pinger:

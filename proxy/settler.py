@@ -22,7 +22,9 @@ RENEWED_AT_ONCE = 250
 
 
 class Settler:
-    """Holds exchanges from admission to confirmed settlement, of which it tells `settled`."""
+    """Holds exchanges from admission to confirmed settlement, of which it tells `settled`, with
+    the id of the ledger event, empty if there was nothing to record.
+    """
 
     def __init__(
         self,
@@ -100,8 +102,7 @@ class Settler:
             again = True
             await asyncio.sleep(wait_s)
             wait_s = min(RETRY_MOST_S, 2 * wait_s)
-        if event_id:
-            self._settled(settlement, event_id)
+        self._settled(settlement, event_id)
         self._held.pop(settlement.exchange_id, None)
         self._ending.discard(settlement.exchange_id)
 

@@ -25,8 +25,11 @@ def a_key(**fields: Any) -> ApiKey:
 
 
 def a_key_and_secret(**fields: Any) -> tuple[ApiKey, Secret]:
-    """A live key and the secret that opens it."""
-    return apikey_issue(**{"name": f"key {next(_numbers)}", "acting_user": None} | fields)
+    """A live key and the secret that opens it; past the response cache, unless told otherwise, so
+    that what a test asks twice is asked upstream twice.
+    """
+    given = {"name": f"key {next(_numbers)}", "acting_user": None, "cache_enabled": False}
+    return apikey_issue(**given | fields)
 
 
 def a_team(**fields: Any) -> Team:

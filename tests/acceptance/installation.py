@@ -75,6 +75,19 @@ def only_entry(apikey: ApiKey) -> LedgerEntry:
     return _drained(apikey=apikey)
 
 
+def entries_of(apikey: ApiKey, count: int) -> list[LedgerEntry]:
+    """Drain until `count` exchanges of `apikey` are in the ledger; return them as admitted."""
+
+    def look() -> list[LedgerEntry]:
+        ledger.drain()
+        found = list(LedgerEntry.objects.filter(apikey=apikey).order_by("exchange_id"))
+        return found if len(found) >= count else []
+
+    found = wait_until(look, 15)
+    assert len(found) == count
+    return found
+
+
 def _drained(**wanted: Any) -> LedgerEntry:
     def look() -> LedgerEntry | None:
         ledger.drain()
