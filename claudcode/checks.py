@@ -75,7 +75,7 @@ def check_settings(**_kwargs: Any) -> list[CheckMessage]:
 @register(Tags.database)
 def check_credentials(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
     """Return an error if no key opens the credential of an enabled upstream account."""
-    if not databases:
+    if not databases or not _are_keys():
         return []
     try:
         with transaction.atomic():
@@ -204,7 +204,7 @@ def _upstream() -> Findings:
 
 @_checks.append
 def _credential_keys() -> Findings:
-    if not all(credentials.is_key(key) for key in settings.CREDENTIAL_KEYS):
+    if not _are_keys():
         yield _error(
             "E015",
             "CLAUDCODE_CREDENTIAL_KEYS holds something that is no key.",
@@ -236,6 +236,10 @@ def _leases() -> Findings:
             "CLAUDCODE_BODY_BYTES_MAX is more than CLAUDCODE_BODIES_BYTES_MAX.",
             "A process must be able to hold at least one body.",
         )
+
+
+def _are_keys() -> bool:
+    return all(credentials.is_key(key) for key in settings.CREDENTIAL_KEYS)
 
 
 def _opens(row: UpstreamAccount) -> bool:

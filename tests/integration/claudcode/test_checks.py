@@ -77,5 +77,12 @@ def test_credentials_that_no_key_opens_are_named(settings):
 
 
 @pytest.mark.django_db
+def test_a_key_that_is_none_is_said_once(settings):
+    settings.CREDENTIAL_KEYS = ["no key"]
+    assert checks.check_credentials(databases=["default"]) == []
+    assert ids() == ["claudcode.E015"]
+
+
+@pytest.mark.django_db
 def test_what_is_stored_is_looked_at_when_a_database_is_named_alone():
     assert checks.check_credentials() == []
