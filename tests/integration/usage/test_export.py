@@ -56,6 +56,15 @@ def test_csv_has_a_header_and_reads_back(settled):
     assert (rows[0]["team_id"], rows[0]["streamed"]) == ("", "true")
 
 
+def test_attempts_are_read_back_from_either_form(settled):
+    settled()
+    tried = [{"account": "default", "outcome": "answered", "milliseconds": 340}]
+    assert json.loads(export("--format", "jsonl"))["attempts"] == tried
+    (row,) = csv.DictReader(StringIO(export("--format", "csv"), newline=""))
+    assert json.loads(row["attempts"]) == tried
+    assert (row["cache"], row["saved_tokens"]) == ("miss", "0")
+
+
 def test_csv_disarms_what_clients_wrote(settled):
     settled(client_agent='=HYPERLINK("http://192.0.2.1")')
     row = next(csv.DictReader(StringIO(export("--format", "csv"), newline="")))

@@ -215,6 +215,17 @@ def test_a_roll_up_that_is_no_sum_is_told_column_by_column(exchange, apikey):
     assert cost[1:] == (0, 200_000)
 
 
+@pytest.mark.parametrize("column", ["cache_hits", "cache_misses", "saved_tokens", "saved_nanousd"])
+def test_a_roll_up_that_counts_other_hits_or_savings_shows(exchange, apikey, column):
+    exchange(apikey).admitted().settled()
+    ledger.drain()
+    expected = getattr(HourlyRollup.objects.get(), column)
+    HourlyRollup.objects.update(**{column: 7})
+    ((where, *amounts),) = differences()
+    assert where.endswith(f": {column}")
+    assert amounts == [7, expected]
+
+
 @pytest.mark.parametrize("model", [HourlyRollup, LedgerEntry], ids=["roll-up", "ledger"])
 def test_a_missing_row_is_told(exchange, apikey, model):
     exchange(apikey).admitted().settled()
