@@ -4,13 +4,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from proxy.accounts import stands_aside
 from proxy.management import arguments
 from proxy.models import UpstreamAccount
 from proxy.trial import upstream_test
 
 
 class Command(BaseCommand):
-    """Tests the accounts named, all enabled ones if none is; fails if one of them does."""
+    """Tests the accounts named, all that should serve if none is; fails if one of them does."""
 
     help = (
         "List the models of upstream accounts, which costs nothing, and say what came back."
@@ -18,11 +19,16 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("names", nargs="*", metavar="NAME", help="default: all enabled ones")
+        parser.add_argument(
+            "names",
+            nargs="*",
+            metavar="NAME",
+            help="default: all that are enabled and do not stand aside",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         rows = [arguments.account_called(name) for name in options["names"]]
-        rows = rows or list(UpstreamAccount.objects.filter(enabled=True))
+        rows = rows or _serving()
         if not rows:
             raise CommandError(
                 "There is no upstream account. Make one: manage.py upstream_add NAME"
@@ -33,3 +39,8 @@ class Command(BaseCommand):
         failed = sum(bool(result.trouble) for result in results)
         if failed:
             raise CommandError(f"Not in order: {failed} of {len(rows)}.")
+
+
+def _serving() -> list[UpstreamAccount]:
+    enabled = list(UpstreamAccount.objects.filter(enabled=True))
+    return [row for row in enabled if not stands_aside(row, enabled)]

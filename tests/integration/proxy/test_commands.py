@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from keys.models import ClaudeModel
 from proxy.accounts import load_accounts
 from proxy.models import UpstreamAccount
+from proxy.services import upstream_from_environment
 from tests import models_server
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
@@ -116,6 +117,14 @@ def test_a_test_of_all_fails_if_one_does(manage, server):
     with pytest.raises(CommandError, match="Not in order: 1 of 2"):
         manage("upstream_test")
     assert "good: It answers" in manage("upstream_test", "good")
+
+
+def test_an_account_that_stands_aside_is_tested_by_name_alone(manage, server):
+    upstream_from_environment()
+    manage("upstream_add", "good", "--base-url", server.url, typed=SECRET)
+    assert "default" not in manage("upstream_test")
+    with pytest.raises(CommandError, match="Not in order: 1 of 1"):
+        manage("upstream_test", "default")
 
 
 def test_models_are_imported(manage, server):
