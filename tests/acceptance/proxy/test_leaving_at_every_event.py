@@ -9,6 +9,7 @@ import pytest
 
 from keys.core.access import Hangup
 from tests.acceptance.developer import Developer, a_name, a_question, events
+from tests.acceptance.installation import only_entry
 from tests.waiting import wait_until
 from usage import ledger
 from usage.models import LedgerEntry
@@ -120,3 +121,12 @@ def test_drain_counts_exactly_wherever_the_client_left(everyone_leaves, stream):
     assert {book["outcome"] for _, book, _ in found} == {"finished"}
     assert all(row.input_tokens == book["usage"]["input_tokens"] for _, book, row in found)
     assert all(row.output_tokens == book["usage"]["output_tokens"] for _, book, row in found)
+
+
+def test_an_estimate_is_never_above_what_was_asked_for(a_developer):
+    developer = a_developer(hangup=Hangup.ABORT)
+    # Each is one token to the simulator, and two to whoever estimates.
+    prompt = f'[[sim:say="{"🎉" * 30}"]] [[sim:stall after=12]]'
+    leave_after(developer, a_question(prompt, stream=True, max_tokens=12), 12)
+    row = only_entry(developer.apikey)
+    assert (row.estimated, row.output_tokens) == (True, 12)
