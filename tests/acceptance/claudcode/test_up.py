@@ -18,6 +18,7 @@ import pytest
 
 from claudcode import env
 from claudcode.engines.children import wait_until
+from tests.acceptance.simulator_process import SimulatorProcess
 
 pytestmark = [
     pytest.mark.slow,
@@ -78,9 +79,10 @@ class Up:
         return self.process.wait(timeout=STOP_SECONDS_MAX)
 
 
-def manage(state: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def manage(state: Path, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*MANAGE, *words, "--state", str(state)],
+        input=typed,
         capture_output=True,
         text=True,
         env=outside(),
@@ -136,14 +138,14 @@ def models_status(up: Up, key: str) -> int:
         return answer.status
 
 
-def ask(up: Up) -> http.client.HTTPResponse:
+def ask(up: Up, **headers: str) -> http.client.HTTPResponse:
     """Send a message with the printed key; return the answer, closed."""
     question = {"model": "claude-haiku-4-5", "max_tokens": 20}
     question["messages"] = [{"role": "user", "content": "[[sim:tokens=5]]"}]
     request = urllib.request.Request(
         f"{up.base_url}/v1/messages",
         json.dumps(question).encode(),
-        {"x-api-key": up.key, "content-type": "application/json"},
+        {"x-api-key": up.key, "content-type": "application/json"} | headers,
     )
     with urllib.request.urlopen(request) as answer:
         return answer
@@ -226,6 +228,24 @@ def test_kill_leaves_no_orphans_and_it_starts_again(folder, start):
     killed.process.wait()
     assert wait_until(lambda: processes_of(killed.state) == [], STOP_SECONDS_MAX)
     assert start(killed.state).stop(signal.SIGINT) == 0
+
+
+def test_an_account_that_is_added_takes_the_simulators_place(folder, start):
+    up = start(folder / "upstreams")
+    with SimulatorProcess() as own:
+        account = ("own", "--base-url", own.url)
+        added = manage(up.state, "upstream_add", *account, typed="sk-ant-of-my-own-account-AbCd")
+        assert added.returncode == 0, added.stderr
+        uncached = {"x-no-cache": "true"}
+        assert wait_until(lambda: ask(up, **uncached).status == 200 and own.entries(), seconds=5)
+        served = len(own.entries())
+        assert [ask(up, **uncached).status for _ in range(5)] == [200] * 5
+        assert len(own.entries()) == served + 5
+        up.stop(signal.SIGINT)
+        again = start(up.state)
+        assert f"own: {own.url}, sk-ant-…AbCd, set " in again.output
+        assert "SIMULATOR" not in again.output
+        assert again.stop(signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize("part", ["worker", "beat"])
