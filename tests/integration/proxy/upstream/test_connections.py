@@ -36,6 +36,7 @@ async def test_requests_at_once_have_a_connection_each(client):
         pytest.param(b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello", id="HTTP/1.0"),
         pytest.param(WHOLE + b"X", id="a byte too many"),
         pytest.param(WHOLE + WHOLE, id="two answers"),
+        pytest.param(WHOLE + b"HTTP/1.1 200 OK\r\nx: ", id="the beginning of another answer"),
         pytest.param(b"HTTP/1.1 204 No\r\n\r\nbody", id="a body where none belongs"),
     ],
 )
@@ -181,6 +182,20 @@ async def test_only_so_many_wait_for_a_connection(client):
             answer.finish()
         for each in waiting:
             assert await read(await each) == b"hello"
+
+
+async def test_a_turn_that_comes_as_its_waiter_gives_up_goes_to_the_next(client):
+    async with serving(saying(WHOLE)) as server:
+        answers = [await ask(client, server) for _ in range(4)]
+        first, second = (asyncio.create_task(ask(client, server)) for _ in range(2))
+        await asyncio.sleep(0.05)
+        await answers[0].piece()
+        await answers[0].piece()
+        answers[0].finish()
+        first.cancel()
+        assert await read(await second) == b"hello"
+        for answer in answers:
+            answer.finish()
 
 
 async def test_idle_connections_elsewhere_make_room(client):
