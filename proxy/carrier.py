@@ -11,7 +11,8 @@ from proxy.call import Call
 from proxy.core.cache_entry import Entry, encode, ttl_s
 from proxy.core.errors import GatewayError, UpstreamFailed
 from proxy.core.headers import Headers, downstream_headers
-from proxy.core.replay import as_message, as_stream, storable
+from proxy.core.meter import StreamMeter
+from proxy.core.replay import replayed, storable
 from proxy.core.upstream_error import translate
 from proxy.exchange import Exchange
 from proxy.flights import Flight, Flights, Follower, LeaderFailed
@@ -69,9 +70,7 @@ class Carrier:
         settle = _Once(self._settle, exchange)
         try:
             async with Deadline(call, exchange.policy.hangup, self._patience) as deadline:
-                if exchange.original is not None:
-                    await self._replay(call, exchange, settle)
-                else:
+                if not await self._replay(call, exchange, settle):
                     await self._answer(call, exchange, body, settle, deadline)
         except HungUp:
             settle(ExchangeStatus.HUNG_UP)
@@ -90,13 +89,16 @@ class Carrier:
 
     # --- replay ---------------------------------------------------------------------------------
 
-    async def _replay(self, call: Call, exchange: Exchange, settle: "_Once") -> None:
-        entry = exchange.original
-        assert entry is not None
+    async def _replay(self, call: Call, exchange: Exchange, settle: "_Once") -> bool:
+        """Answer from the response cache; return whether that was possible."""
+        entry, streamed = exchange.original, exchange.request.streamed
+        if entry is None:
+            return False
+        body = replayed(entry.body, streamed=entry.streamed, as_events=streamed)
+        if body is None:
+            exchange.looked_up(None)
+            return False
         assert call.verdict is not None
-        streamed = exchange.request.streamed
-        give = as_stream if streamed else as_message
-        body = give(entry.body, entry.streamed)
         exchange.http_status = 200
         exchange.note_first_byte()
         closing = settle(ExchangeStatus.COMPLETED)
@@ -116,6 +118,7 @@ class Carrier:
         for first in range(0, len(body), REPLAY_PIECE_BYTES):
             piece = body[first : first + REPLAY_PIECE_BYTES]
             await call.write(piece, more=first + REPLAY_PIECE_BYTES < len(body))
+        return True
 
     # --- follow or lead -------------------------------------------------------------------------
 
@@ -230,10 +233,11 @@ class Carrier:
 
     def _keep(self, call: Call, exchange: Exchange, flight: Flight, closing: Closing) -> None:
         """Store the answer if that is safe. The flight can be joined until the store has it."""
-        streamed, body = call.streaming, flight.body
+        streamed, body, meter = call.streaming, flight.body, exchange.meter
         assert exchange.digest is not None
         assert call.verdict is not None
-        if closing.estimated or not body or not storable(body, streamed):
+        fit = meter.keepable if isinstance(meter, StreamMeter) else storable(body, streamed)
+        if closing.estimated or not body or not fit:
             return
         life_s = ttl_s(exchange.model.cache_ttl_s, closing.usage.prompt_tokens)
         entry = Entry(

@@ -64,7 +64,7 @@ class Exchange:
         """Take note of what the response cache has."""
         self.original = entry
         if entry is None:
-            self.cache = CacheOutcome.MISS
+            self.cache, self.cache_source = CacheOutcome.MISS, ""
         else:
             self.share(entry.filled_by)
 

@@ -5,7 +5,7 @@ fastest level, which needs nothing that Python lacks; docs/response-cache.md has
 """
 
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 import orjson
 
@@ -41,12 +41,14 @@ class Entry:
     model_answered: str
 
 
+_ABOUT = tuple(field.name for field in fields(Entry) if field.name != "body")
+
+
 def encode(entry: Entry) -> bytes | None:
     """Return the stored form, `None` if the answer is too large for one."""
-    fields = asdict(entry)
-    body = fields.pop("body")
+    about = {name: getattr(entry, name) for name in _ABOUT}
     # JSON escapes line breaks, so the first one ends what is to know.
-    whole = orjson.dumps(fields) + b"\n" + body
+    whole = orjson.dumps(about) + b"\n" + entry.body
     if len(whole) > UNPACKED_BYTES_MAX:
         return None
     stored = FORMAT + zlib.compress(whole, _LEVEL)

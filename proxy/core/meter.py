@@ -18,6 +18,9 @@ from proxy.core.deltas import DeltaText
 from proxy.core.sse import frames, parse
 from usage.core.tokens import TokenUsage
 
+# What ends an answer of itself, and the blocks that act on nothing: such answers may be kept.
+STOP_REASONS = frozenset({"end_turn", "stop_sequence", "max_tokens"})
+PLAIN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking"})
 # A whole answer that is not a stream is at most some hundred kilobytes of text; beyond this it is
 # still relayed, but no longer kept for counting.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
@@ -44,7 +47,10 @@ class Metered:
 
 
 class StreamMeter:
-    """Meters server-sent events, fed as whole events (`proxy.core.sse.Framer`)."""
+    """Meters server-sent events, fed as whole events (`proxy.core.sse.Framer`).
+
+    `plain` says that there was nothing but text and thinking so far, in events that are known.
+    """
 
     __slots__ = (
         "_broken",
@@ -52,6 +58,7 @@ class StreamMeter:
         "_input_stated",
         "error_type",
         "model",
+        "plain",
         "stop_reason",
         "text",
         "usage",
@@ -67,6 +74,7 @@ class StreamMeter:
         self.error_type = ""
         self.stop_reason = ""
         self.text = DeltaText()
+        self.plain = True
         self.whole = False
 
     def feed(self, events: bytes) -> None:
@@ -117,8 +125,18 @@ class StreamMeter:
         elif name == b"error":
             error = orjson.loads(data).get("error") or {}
             self.error_type = _word(error.get("type")) or "error"
+        elif name == b"content_block_start":
+            self.plain &= orjson.loads(data)["content_block"]["type"] in PLAIN_BLOCKS
         elif name == b"content_block_delta":
             self.text.add(frame)
+        else:
+            self.plain &= name in (b"content_block_stop", b"ping")
+
+    @property
+    def keepable(self) -> bool:
+        """Whether the answer may be kept: whole, ended of itself, and plain."""
+        fine = self.whole and self.plain and not self._broken and not self.error_type
+        return fine and self.stop_reason in STOP_REASONS
 
     def _overlay(self, usage: TokenUsage, reported: dict[str, Any]) -> None:
         self.usage = overlay(usage, reported)

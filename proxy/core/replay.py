@@ -20,7 +20,8 @@ from typing import Any
 
 import orjson
 
-STOP_REASONS = frozenset({"end_turn", "stop_sequence", "max_tokens"})
+from proxy.core.meter import STOP_REASONS
+
 # Which deltas a block of a type is told in, and into which of its fields each goes.
 _DELTAS = {
     "text": {"text_delta": "text", "citations_delta": "citations"},
@@ -65,13 +66,30 @@ class _Unfit(ValueError):
     """This answer cannot be given again faithfully."""
 
 
+# What reading an answer of another shape raises.
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
 def storable(body: bytes, streamed: bool) -> bool:
     """Return whether the body of a 200 is a whole answer that can be given again in both forms."""
     try:
         _message(body, streamed)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except _UNREADABLE:
         return False
     return True
+
+
+def replayed(body: bytes, *, streamed: bool, as_events: bool) -> bytes | None:
+    """Return a kept answer in the form that is asked for, `None` if it has none of that form.
+
+    A stream is kept for what its meter saw go by, so its last look comes when it changes form.
+    """
+    if streamed and not as_events and not storable(body, streamed):
+        return None
+    try:
+        return as_stream(body, streamed) if as_events else as_message(body, streamed)
+    except _UNREADABLE:
+        return None
 
 
 def as_message(body: bytes, streamed: bool) -> bytes:

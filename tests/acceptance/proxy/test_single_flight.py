@@ -10,6 +10,7 @@ from tests.acceptance.developer import a_name, a_question
 from tests.acceptance.installation import entries_of
 
 CROWD = 200
+PING = 'event: ping\ndata: {"type":"ping"}\n\n'
 SLOW = "[[sim:slow seconds=1]] [[sim:tokens=60]] [[sim:rate=300]]"
 
 
@@ -59,7 +60,8 @@ def crowd(developer, count, *, streamed, prompt=SLOW, name=None, leave=()):
 def test_a_crowd_costs_one_call(cached, simulator, streamed):
     name, answers = crowd(cached, CROWD, streamed=streamed)
     assert [a.status_code for a in answers] == [200] * CROWD
-    assert len({a.text for a in answers}) == 1
+    # Who comes late, when the answer is kept already, gets it without upstream's pings.
+    assert len({a.text.replace(PING, "") for a in answers}) == 1
     assert calls_upstream(simulator, name) == 1
     rows = entries_of(cached.apikey, CROWD)
     whole = [row for row in rows if row.cache == "miss"]
