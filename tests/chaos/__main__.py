@@ -69,9 +69,7 @@ def _besiege(
         stuck += left_behind(store)
     stuck += in_flight_as_told(stage.urls, cast)
     differences, verified = _verify()
-    findings = reconcile(
-        crowd.journal, stage.simulator.entries(), _rows(crowd.name), siege.incidents
-    )
+    findings = reconcile(crowd.journal, stage.served(), _rows(crowd.name), siege.incidents)
     findings.violations += stuck + differences
     # Celery's worker may; whoever runs it starts it again.
     ended = {program.name: program.ended_by_itself for program in stage.programs}

@@ -3,7 +3,8 @@
 They meet in the marker, which each request carries as its user agent. Pure: values in, findings
 out.
 
-    upstream served it          one ledger row, exactly
+    upstream served it          one ledger row, exactly; and one account at most answered it, each
+                                other that was asked refused, or broke off before a byte
     the client saw a 200        one ledger row, exactly
     the gateway refused it      none; or one that charges nothing, when it could not tell; and it
                                 refuses only while Valkey is away, or when it stops
@@ -12,7 +13,8 @@ out.
     abandoned                   only where a gateway was killed or frozen; between the estimate
                                 and what upstream counted
 
-Rows without an entry upstream are those of requests that never got there.
+Rows without an entry upstream are those of requests that never got there. An entry has, under
+`account`, whose books it is from.
 """
 
 from collections import Counter
@@ -32,7 +34,7 @@ AFTERMATH_S = DRAIN_SECONDS_MAX + 5.0
 OURS_ALONE = frozenset({429, 503})
 LOSING_GATEWAY = frozenset({"gateway killed", "gateway frozen"})
 # While these are on, a gateway may say 503. Postgres is not among them.
-REFUSING = frozenset({"valkey killed", "gateway frozen", "gateway stopped"})
+REFUSING = frozenset({"valkey killed", "valkey full", "gateway frozen", "gateway stopped"})
 
 COUNTS = (
     "input_tokens",
@@ -96,8 +98,10 @@ class _Judge:
     def exchange(self, request: Request, served: list[Row], booked: list[Row]) -> None:
         """Judge what the books say of one request."""
         what = f"{request.marker} ({request.kind}, {request.seen}, {request.exchange_id})"
-        if len(served) > 1:
-            self.violation(f"{what}: sent upstream {len(served)} times")
+        entry = self._answered(what, served)
+        attempts = _attempts(booked[0]) if booked else []
+        if attempts and len(served) > len(attempts):
+            self.violation(f"{what}: sent upstream {len(served)} times, not {len(attempts)}")
         if len(booked) > 1:
             self.violation(f"{what}: {len(booked)} ledger rows")
         if request.status == 500:
@@ -109,7 +113,14 @@ class _Judge:
         if not booked:
             self._missing(what, request, served)
         else:
-            self._row(what, request, served[0] if served else None, booked[0])
+            self._row(what, request, entry, booked[0])
+
+    def _answered(self, what: str, served: list[Row]) -> Row | None:
+        """Return what upstream has of the attempt that counts: the answer, or else a failure."""
+        answers = [entry for entry in served if not _can_be_repeated(entry)]
+        if len(answers) > 1:
+            self.violation(f"{what}: answered by {[entry['account'] for entry in answers]}")
+        return next(iter(answers or served), None)
 
     def _missing(self, what: str, request: Request, served: list[Row]) -> None:
         reason = ""
@@ -142,7 +153,9 @@ class _Judge:
 
     def _refused(self, what: str, request: Request, row: Row) -> None:
         voided = row["status"] == "gateway_error" and not row["charged_tokens"]
-        if not voided and not self._lost_its_gateway(request):
+        # It had been sent, and its gateway stopped before upstream had read it.
+        cut_short = bool(_attempts(row)) and self._during(request, {"gateway stopped"})
+        if not voided and not cut_short and not self._lost_its_gateway(request):
             self.violation(f"{what}: charged {row['charged_tokens']}, though it was refused")
 
     def _completed(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
@@ -177,8 +190,9 @@ class _Judge:
 
     def _upstream_error(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
         if entry is None:
-            # A gateway that wakes up finds that its time to connect is over.
-            if row["charged_tokens"] or not self._lost_its_gateway(request):
+            # All accounts rest; or a gateway that wakes up finds its time to connect over.
+            sent = [attempt for attempt in _attempts(row) if attempt["outcome"] != "connect"]
+            if row["charged_tokens"] or (sent and not self._lost_its_gateway(request)):
                 self.violation(f"{what}: upstream never saw it")
         elif entry["outcome"] == "refused":
             if row["charged_tokens"] or row["cost_nanousd"]:
@@ -234,3 +248,12 @@ class _Judge:
 def _tokens(entry: Row) -> int:
     usage = entry["usage"] or dict.fromkeys(COUNTS, 0)
     return sum(usage[name] for name in COUNTS[:1] + COUNTS[2:]) + int(entry["output_tokens"])
+
+
+def _attempts(row: Row) -> list[Row]:
+    return row.get("attempts") or []
+
+
+def _can_be_repeated(entry: Row) -> bool:
+    """Whether nothing of an answer came, so that another account may be asked."""
+    return entry["outcome"] == "refused" or (entry["outcome"] == "cut" and not entry["events"])

@@ -17,6 +17,8 @@ from tests.chaos.journal import Incident
 from tests.chaos.stage import Stage
 from tests.waiting import wait_until
 
+# Less than Valkey takes for itself.
+NO_ROOM = "1mb"
 # The drain runs every second.
 UP_TO_DATE_S = 3.0
 UP_TO_DATE_WAIT_S = 60.0
@@ -32,13 +34,14 @@ class Pace:
     renew_s: int
     freeze_s: float
     away_s: float
+    full_s: float
     pause_s: tuple[float, float]
     run_s: float
 
 
-SHORT = Pace(10, 2, freeze_s=13, away_s=10, pause_s=(0.2, 1.5), run_s=45)
+SHORT = Pace(10, 2, freeze_s=13, away_s=10, full_s=8, pause_s=(0.2, 1.5), run_s=45)
 # The settings of production.
-FULL = Pace(60, 20, freeze_s=90, away_s=60, pause_s=(1, 15), run_s=900)
+FULL = Pace(60, 20, freeze_s=90, away_s=60, full_s=75, pause_s=(1, 15), run_s=900)
 
 
 class Siege:
@@ -146,6 +149,16 @@ class Siege:
         detail = f"{waiting:,} events waited, drained {drained_s:.1f} s after its return"
         self._note("postgres away", began, detail)
 
+    def fill_valkey(self) -> None:
+        """Leave Valkey no memory: it takes neither exchanges nor messages of beat."""
+        began = time.time()
+        with self._stage.store() as store:
+            bound = store.config_get("maxmemory")["maxmemory"]
+            store.config_set("maxmemory", NO_ROOM)
+            time.sleep(self._pace.full_s)
+            store.config_set("maxmemory", bound)
+        self._note("valkey full", began)
+
     def flush(self) -> None:
         """Empty Valkey, and remember what it alone had."""
         time.sleep(max(0.0, self._flush_not_before - time.monotonic()))
@@ -235,6 +248,7 @@ ATTACKS: dict[str, Callable[[Siege], None]] = {
     "worker": Siege.kill_worker,
     "beat": Siege.kill_beat,
     "valkey": Siege.kill_valkey,
+    "full": Siege.fill_valkey,
     "postgres": Siege.kill_postgres,
     "away": Siege.keep_postgres_away,
     "flush": Siege.flush,

@@ -1,8 +1,9 @@
 """A whole installation for a while: engines, simulator, two gateways, Celery's worker and beat.
 
 As `manage.py up` starts it, but each gateway is a process of its own that can be reached, and
-everything can be killed. Django in this process is pointed at the stores, so `django.setup()` must
-not have run before.
+everything can be killed. Exchanges go to three upstream accounts: one is overloaded all the time,
+one takes every request and breaks off. Django in this process is pointed at the stores, so
+`django.setup()` must not have run before.
 """
 
 import contextlib
@@ -14,9 +15,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import django
 import redis
+from cryptography.fernet import Fernet
 
 from claudcode.engines import pair, postgres
 from claudcode.engines.state import StateFolder
@@ -26,6 +29,12 @@ from tests.chaos.programs import Engine, Program, answers, free_port
 GATEWAYS = 2
 # A million requests of 0.9 KB would be too much for a small machine; a long run has less.
 BOOKS_MAX = 500_000
+# By name, what each does with every request.
+ACCOUNTS = {
+    "healthy": (),
+    "overloaded": ("--mark", "status=529"),
+    "cutting": ("--mark", "cut after=0"),
+}
 REVIVE_EVERY_S = 0.5
 WORKER_WORDS = "--pool threads --concurrency 4 --without-gossip --without-mingle"
 
@@ -37,7 +46,7 @@ class Stage:
     state: Path
     postgres: Engine
     valkey: Engine
-    simulator: SimulatorProcess
+    simulators: Mapping[str, SimulatorProcess]
     gateways: tuple[Program, ...]
     urls: tuple[str, ...]
     worker: Program
@@ -53,7 +62,16 @@ class Stage:
         """The process ids of everything, by name."""
         named = {program.name: program.pid for program in self.programs}
         engines = {engine.name: engine.pid for engine in (self.postgres, self.valkey)}
-        return named | engines | {"simulator": self.simulator.pid}
+        simulators = {f"simulator {name}": s.pid for name, s in self.simulators.items()}
+        return named | engines | simulators
+
+    def served(self) -> list[dict[str, Any]]:
+        """Return what every upstream account has in its books, each entry with its `account`."""
+        return [
+            entry | {"account": name}
+            for name, simulator in self.simulators.items()
+            for entry in simulator.entries()
+        ]
 
     def store(self) -> redis.Redis:
         """A client of Valkey, for the caller to close."""
@@ -69,21 +87,22 @@ def installation(*, books_max: int = BOOKS_MAX, **settings: str) -> Iterator[Sta
         with (
             state.lock() or contextlib.nullcontext(),
             pair.running(state, with_postgres=True, with_valkey=True) as engines,
-            SimulatorProcess("--books-max", str(books_max)) as simulator,
+            _simulators(books_max) as simulators,
         ):
             assert engines.postgres is not None
             assert engines.valkey is not None
-            _export(engines.postgres.url, engines.valkey.url, simulator.url, folder, settings)
+            _export(engines.postgres.url, engines.valkey.url, folder, settings)
             django.setup()
             from django.core.management import call_command
 
             call_command("migrate", verbosity=0)
+            _add_accounts(simulators)
             data = postgres.data_folder(folder / "postgres")
             stage = _stage(
                 folder,
                 Engine("postgres", engines.postgres, data),
                 Engine("valkey", engines.valkey, folder / "valkey"),
-                simulator,
+                simulators,
             )
             with _started(stage):
                 yield stage
@@ -91,27 +110,48 @@ def installation(*, books_max: int = BOOKS_MAX, **settings: str) -> Iterator[Sta
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _export(
-    database_url: str, valkey_url: str, upstream_url: str, state: Path, settings: Mapping[str, str]
-) -> None:
+@contextlib.contextmanager
+def _simulators(books_max: int) -> Iterator[dict[str, SimulatorProcess]]:
+    with contextlib.ExitStack() as stack:
+        yield {
+            name: stack.enter_context(SimulatorProcess("--books-max", str(books_max), *words))
+            for name, words in ACCOUNTS.items()
+        }
+
+
+def _add_accounts(simulators: Mapping[str, SimulatorProcess]) -> None:
+    # It needs Django.
+    from proxy.services import upstream_add
+
+    for name, simulator in simulators.items():
+        upstream_add(
+            name=name, base_url=simulator.url, credential="of-the-gateway", acting_user=None
+        )
+
+
+def _export(database_url: str, valkey_url: str, state: Path, settings: Mapping[str, str]) -> None:
     os.environ.update(
         {
             "CLAUDCODE_ENV_FILE": os.devnull,
             "CLAUDCODE_SECRET_KEY": "only-for-tests-" + "x" * 50,
+            "CLAUDCODE_CREDENTIAL_KEYS": Fernet.generate_key().decode(),
             "CLAUDCODE_STATE": str(state),
             "CLAUDCODE_LOG_LEVEL": "WARNING",
             "DJANGO_SETTINGS_MODULE": "claudcode.settings",
             "DATABASE_URL": database_url,
             "VALKEY_URL": valkey_url,
-            "ANTHROPIC_BASE_URL": upstream_url,
-            "ANTHROPIC_API_KEY": "of-the-gateway",
             "PYTHONUNBUFFERED": "1",
         }
         | {f"CLAUDCODE_{name}": value for name, value in settings.items()}
     )
 
 
-def _stage(folder: Path, database: Engine, store: Engine, simulator: SimulatorProcess) -> Stage:
+def _stage(
+    folder: Path,
+    database: Engine,
+    store: Engine,
+    simulators: Mapping[str, SimulatorProcess],
+) -> Stage:
     def program(name: str, words: str, url: str = "") -> Program:
         return Program(
             name,
@@ -127,7 +167,7 @@ def _stage(folder: Path, database: Engine, store: Engine, simulator: SimulatorPr
         state=folder,
         postgres=database,
         valkey=store,
-        simulator=simulator,
+        simulators=simulators,
         gateways=tuple(
             program(f"gateway {number}", f"claudcode.server --port {port} --shutdown 2", url)
             for number, (port, url) in enumerate(zip(ports, urls, strict=True))

@@ -38,6 +38,7 @@ def a_request(**fields: Any) -> Request:
 def an_entry(**fields: Any) -> dict[str, Any]:
     """What upstream notes of it."""
     given = {
+        "account": "healthy",
         "headers": {"user-agent": MARKER},
         "request_id": "req_up",
         "outcome": "finished",
@@ -86,6 +87,9 @@ ABANDONED = a_row(
     status="abandoned", estimated=True, input_tokens=90, output_tokens=0, charged_tokens=90
 )
 HUNG_UP = an_entry(outcome="hung_up", output_tokens=10)
+REFUSED = an_entry(account="overloaded", outcome="refused", usage=None, events=0)
+CUT = {"account": "cutting", "outcome": "broken", "milliseconds": 3}
+ANSWERED = {"account": "healthy", "outcome": "answered", "milliseconds": 3}
 ESTIMATED = a_row(status="hung_up", estimated=True, output_tokens=12)
 
 
@@ -97,6 +101,15 @@ ESTIMATED = a_row(status="hung_up", estimated=True, output_tokens=12)
             {"request": a_request(status=503, whole=False), "entries": [], "rows": [],
              "incidents": [an_incident("valkey killed", gateway=None)]},
             id="refused while Valkey is away",
+        ),
+        pytest.param(
+            {"entries": [REFUSED, an_entry()], "rows": [a_row(attempts=[CUT, ANSWERED])]},
+            id="another account answered",
+        ),
+        pytest.param(
+            {"request": a_request(status=529, whole=False), "entries": [],
+             "rows": [a_row(status="upstream_error", charged_tokens=0, attempts=[])]},
+            id="all accounts rest",
         ),
         pytest.param(
             {"request": a_request(**LEFT), "entries": [HUNG_UP], "rows": [ESTIMATED]},
@@ -129,7 +142,18 @@ def test_what_is_promised_passes(books):
             {"entries": [], "rows": []}, "no ledger row, though its client saw 200", id="unseen"
         ),
         pytest.param({"rows": [a_row(), a_row()]}, "2 ledger rows", id="twice in the ledger"),
-        pytest.param({"entries": [an_entry()] * 2}, "sent upstream 2 times", id="sent twice"),
+        pytest.param({"entries": [an_entry()] * 2}, "answered by", id="answered twice"),
+        pytest.param(
+            {"entries": [REFUSED, REFUSED, an_entry()], "rows": [a_row(attempts=[CUT, ANSWERED])]},
+            "sent upstream 3 times, not 2",
+            id="sent more often than booked",
+        ),
+        pytest.param(
+            {"request": a_request(status=529, whole=False), "entries": [],
+             "rows": [a_row(status="upstream_error", attempts=[ANSWERED])]},
+            "upstream never saw it",
+            id="booked as sent, and never seen",
+        ),
         pytest.param({"rows": [a_row(output_tokens=21)]}, "output_tokens 21", id="miscounted"),
         pytest.param({"rows": [a_row(estimated=True)]}, "marked as estimated", id="estimated"),
         pytest.param(
