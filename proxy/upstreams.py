@@ -382,9 +382,9 @@ class Held:
 
 
 def _outcome(error: UpstreamUnreachable) -> str:
-    if not getattr(error, "sent", True):
+    if not error.sent:
         return "connect"
-    return "timeout" if getattr(error, "timed_out", False) else "broken"
+    return "timeout" if error.timed_out else "broken"
 
 
 def _give_back(held: Held | None, lease: Lease | None) -> None:

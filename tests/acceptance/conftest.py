@@ -38,7 +38,7 @@ IMPATIENT = {
 def shared_installation(engines: None, django_db_blocker) -> Iterator[Installation]:
     """A migrated database and an empty Valkey, kept for the session."""
     name = f"claudcode_acceptance_{os.getpid()}"
-    valkey_url = _with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
+    valkey_url = with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
     with new_database(os.environ["DATABASE_URL"], name) as database_url:
         installation = Installation(database_url, valkey_url)
         with installation.valkey() as valkey:
@@ -124,7 +124,8 @@ def _all_wake() -> bool:
     return True
 
 
-def _with_database(valkey_url: str, database: int) -> str:
+def with_database(valkey_url: str, database: int) -> str:
+    """Return the address of another logical database of the same Valkey."""
     url = urlsplit(valkey_url)
     if url.scheme == "unix":
         return f"unix://{url.path}?db={database}"
