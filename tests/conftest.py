@@ -46,6 +46,13 @@ else:
 django.setup()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Processes of pytest-xdist must not inherit it: there pytest-django, which comes before this
+    # file, would load the settings with the addresses of the main process.
+    if config.getoption("numprocesses", None):
+        del os.environ["DJANGO_SETTINGS_MODULE"]
+
+
 def pytest_unconfigure() -> None:
     if STATE is not None:
         shutil.rmtree(STATE, ignore_errors=True)
