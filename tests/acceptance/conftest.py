@@ -16,7 +16,7 @@ import pytest
 django.setup()
 
 from proxy.rest import resting, wake  # noqa: E402
-from tests.acceptance.developer import PATIENCE_S, Developer  # noqa: E402
+from tests.acceptance.developer import PATIENCE_S, Developer, a_question  # noqa: E402
 from tests.acceptance.gateway_process import GatewayProcess  # noqa: E402
 from tests.acceptance.installation import Installation, new_database  # noqa: E402
 from tests.acceptance.simulator_process import SimulatorProcess  # noqa: E402
@@ -115,7 +115,9 @@ def awake(
 ) -> Iterator[None]:
     """For tests whose upstream asks for a rest: nobody after them has to wait it out."""
     yield
-    wait_until(lambda: _all_wake() and developer.ask().status_code == 200)
+    uncached = {"x-no-cache": "true"}
+    asked = {"json": a_question(), "headers": uncached}
+    wait_until(lambda: _all_wake() and developer.post("/v1/messages", **asked).is_success)
 
 
 def _all_wake() -> bool:
