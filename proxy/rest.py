@@ -64,7 +64,7 @@ class SharedRests:
         self._outbox: dict[tuple[str, str], Rest | None] = {}
         self._posted, self._announced = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self.linked = False  # whether announcements are heard
+        self.linked = False  # Whether every rest so far is known, and the next will be heard of.
 
     def start(self) -> None:
         """Begin to tell and to listen."""
@@ -186,6 +186,7 @@ class SharedRests:
             self._announced.clear()
             try:
                 await self._read()
+                self.linked = True
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("rests of accounts were not read: %s", error)
 
@@ -232,7 +233,6 @@ class SharedRests:
                 if message["type"] in ("subscribe", "message"):
                     # Whatever was announced before the subscription went unheard.
                     self._announced.set()
-                    self.linked = True
             raise TimeoutError("no answer to three pings")
 
 
