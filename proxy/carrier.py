@@ -4,6 +4,7 @@ Three ways to an answer: replay what the response cache has, follow an identical
 flight, or lead: ask upstream and relay.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -31,6 +32,8 @@ from proxy.response_cache import ResponseCache
 from proxy.settler import Settler
 from proxy.upstream import UpstreamBroken
 from usage.core.event import Closing, ExchangeStatus
+
+logger = logging.getLogger(__name__)
 
 # An upstream error body is a few hundred bytes; more than this is not an error message.
 ERROR_BYTES_MAX = 1024 * 1024
@@ -227,7 +230,13 @@ class Carrier:
             closing = settle(ExchangeStatus.HUNG_UP if call.hung_up else done)
             if closing is not None and whole and flight is not None:
                 flight.end(broken=False)
-                self._keep(call, exchange, flight, closing)
+                try:
+                    self._keep(call, exchange, flight, closing)
+                except Exception:
+                    # The client shall have its last bytes, whatever is wrong with the cache.
+                    logger.exception(
+                        "an answer was not kept", extra={"request_id": call.request_id}
+                    )
 
         return settle_and_keep
 
