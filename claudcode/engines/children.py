@@ -4,6 +4,7 @@ Postgres refuses to run as root. So root's engines run as the owner of their dat
 someone else, or as `postgres` or `nobody`; everybody else's run as themselves.
 """
 
+import abc
 import ctypes
 import os
 import pwd
@@ -145,6 +146,41 @@ def stop(child: subprocess.Popen[bytes], signals: Sequence[tuple[int, float]]) -
             continue
     child.kill()
     child.wait()
+
+
+class Server(abc.ABC):
+    """An engine's process: a subclass starts it, as `_child`, and says when it answers."""
+
+    def __init__(self, stop_signals: Sequence[tuple[int, float]]) -> None:
+        self._stop_signals = stop_signals
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @abc.abstractmethod
+    def answers(self) -> bool:
+        """Return whether it takes commands just now."""
+
+    @property
+    def pid(self) -> int:
+        """The process id of the last start."""
+        assert self._child is not None
+        return self._child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """`None` while it runs."""
+        return None if self._child is None else self._child.poll()
+
+    def stop(self) -> None:
+        """Stop it if it runs."""
+        if self._child is not None:
+            stop(self._child, self._stop_signals)
+
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait until it answers or has ended; stop it if it does neither within `seconds`."""
+        ready = wait_until(lambda: self.returncode is not None or self.answers(), seconds)
+        if not ready:
+            self.stop()
+        return ready
 
 
 def wait_until(ready: Callable[[], bool], seconds: float) -> bool:

@@ -20,11 +20,10 @@ from psycopg import sql
 from claudcode.engines.children import (
     EngineError,
     EngineUser,
+    Server,
     log_tail,
     open_log,
     spawn,
-    stop,
-    wait_until,
 )
 from claudcode.engines.state import hold_data_lock
 
@@ -108,7 +107,7 @@ def _inspect(folder: Path) -> Binaries | None:
     return Binaries(folder, int(version[1]), folder.parents[1] if is_wheel else None)
 
 
-class Postgres:
+class Postgres(Server):
     """A Postgres server on `folder`/data, with its socket in `sockets`, run as `user`.
 
     `client` is the system user who may connect; nobody else can, not even over the socket.
@@ -117,10 +116,10 @@ class Postgres:
     def __init__(
         self, folder: Path, sockets: Path, log: Path, user: EngineUser, client: str
     ) -> None:
+        super().__init__(STOP_SIGNALS)
         self._folder, self._data = folder, data_folder(folder)
         self._sockets, self._log = sockets, log
         self._user, self._client = user, client
-        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -139,21 +138,6 @@ class Postgres:
                     raise EngineError(f"Postgres did not start:\n{problem}")
                 time.sleep(0.25)
         self._create_database()
-
-    def stop(self) -> None:
-        """Stop it if it runs."""
-        if self._child is not None:
-            stop(self._child, STOP_SIGNALS)
-
-    @property
-    def pid(self) -> int:
-        assert self._child is not None
-        return self._child.pid
-
-    @property
-    def returncode(self) -> int | None:
-        """`None` while it runs."""
-        return None if self._child is None else self._child.poll()
 
     def _initdb(self, found: Binaries) -> None:
         locale = ["--locale=C"]
@@ -190,8 +174,7 @@ class Postgres:
             death_signal=signal.SIGINT,
             keep_open=[lock],
         )
-        if not wait_until(self._ended_or_answers, START_SECONDS_MAX):
-            self.stop()
+        if not self.wait_until_ready(START_SECONDS_MAX):
             raise EngineError(f"Postgres was not ready in time; see {self._log}.")
         return None if self.returncode is None else log_tail(self._log, since) or "no word of why"
 
@@ -209,10 +192,7 @@ class Postgres:
         }
         return [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
 
-    def _ended_or_answers(self) -> bool:
-        return self.returncode is not None or self._answers()
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             self._connect().close()
         except psycopg.OperationalError:  # Not there yet, or still recovering.

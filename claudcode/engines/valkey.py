@@ -11,7 +11,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import redis
@@ -19,11 +18,10 @@ import redis
 from claudcode.engines.children import (
     EngineError,
     EngineUser,
+    Server,
     log_tail,
     open_log,
     spawn,
-    stop,
-    wait_until,
 )
 from claudcode.engines.state import hold_data_lock
 
@@ -54,15 +52,15 @@ def fitting_bytes_max() -> int:
     return min(MEMORY_BYTES_MAX, machine_bytes // MEMORY_SHARE_MAX)
 
 
-class Valkey:
+class Valkey(Server):
     """A Valkey server on the data in `data`, with its socket in `sockets`, run as `user`."""
 
     def __init__(
         self, data: Path, sockets: Path, log: Path, user: EngineUser, bytes_max: int
     ) -> None:
+        super().__init__(STOP_SIGNALS)
         self._data, self._log, self._user, self._bytes_max = data, log, user, bytes_max
         self._socket = sockets / "valkey.sock"
-        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -79,31 +77,12 @@ class Valkey:
                 death_signal=signal.SIGTERM,
                 keep_open=[lock.fileno()],
             )
-        if not wait_until(self._ended_or_answers, START_SECONDS_MAX):
-            self.stop()
+        if not self.wait_until_ready(START_SECONDS_MAX):
             raise EngineError(f"Valkey was not ready in time; see {self._log}.")
         if self.returncode is not None:
             raise EngineError(f"Valkey did not start:\n{log_tail(self._log, since)}")
 
-    def stop(self) -> None:
-        """Stop it if it runs."""
-        if self._child is not None:
-            stop(self._child, STOP_SIGNALS)
-
-    @property
-    def pid(self) -> int:
-        assert self._child is not None
-        return self._child.pid
-
-    @property
-    def returncode(self) -> int | None:
-        """`None` while it runs."""
-        return None if self._child is None else self._child.poll()
-
-    def _ended_or_answers(self) -> bool:
-        return self.returncode is not None or self._answers()
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         with redis.Redis(unix_socket_path=str(self._socket), socket_timeout=1) as client:
             try:
                 return bool(client.ping())
