@@ -8,6 +8,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from cryptography.fernet import Fernet
 from django.test import override_settings
@@ -362,6 +363,16 @@ def test_a_place_is_free_when_its_exchange_is_over(pool):
         with contextlib.suppress(Exception):
             developer.ask(f"{prompt} {a_name()}")
         wait_until(lambda: developer.ask().status_code == 200)
+
+
+def test_a_place_is_free_when_its_client_has_left(pool):
+    pool.account("healthy", concurrency=1)
+    developer = pool.developer()
+    developer.status()
+    question = a_question("[[sim:slow seconds=20]]")
+    with pytest.raises(httpx.ReadTimeout):
+        developer.post("/v1/messages", json=question, timeout=0.5)
+    wait_until(lambda: developer.ask().status_code == 200)
 
 
 def test_counting_that_is_limited_leaves_messages_alone(pool):
