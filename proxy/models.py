@@ -115,6 +115,7 @@ class UpstreamAccount(models.Model):
     class Meta:
         verbose_name = "upstream account"
         ordering = ("priority", "name")
+        permissions = (("operate_upstreamaccount", "Can test, enable and disable accounts"),)
         constraints = (
             models.CheckConstraint(
                 condition=Q(credential_source=Source.STORED) & ~Q(base_url="")

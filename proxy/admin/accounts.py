@@ -78,6 +78,9 @@ class UpstreamAccountAdmin(ServiceAdmin):
         actions.pop("delete_selected", None)
         return actions
 
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("proxy.operate_upstreamaccount")
+
     def has_import_permission(self, request: HttpRequest, _obj: Any = None) -> bool:
         # A permission with a dot in `permissions` would have a check ask the database too early.
         may_add = request.user.has_perm("keys.add_claudemodel")
@@ -180,21 +183,21 @@ class UpstreamAccountAdmin(ServiceAdmin):
 
     # --- Actions --------------------------------------------------------------------------------
 
-    @action(description="Test (a free call)", permissions=["change"])
+    @action(description="Test (a free call)", permissions=["operate"])
     def test(self, request: HttpRequest, queryset: QuerySet[UpstreamAccount]) -> None:
         self._test(request, list(queryset))
 
-    @action(description="Enable", permissions=["change"])
+    @action(description="Enable", permissions=["operate"])
     def enable(self, request: HttpRequest, queryset: QuerySet[UpstreamAccount]) -> None:
         done = [services.upstream_enable(account=row, **acting(request)) for row in queryset]
         self._tell(request, sum(done), len(done), "enabled")
 
-    @action(description="Disable", permissions=["change"])
+    @action(description="Disable", permissions=["operate"])
     def disable(self, request: HttpRequest, queryset: QuerySet[UpstreamAccount]) -> None:
         done = [services.upstream_disable(account=row, **acting(request)) for row in queryset]
         self._tell(request, sum(done), len(done), "disabled")
 
-    @action(description="Use again (end suspension and rest)", permissions=["change"])
+    @action(description="Use again (end suspension and rest)", permissions=["operate"])
     def use_again(self, request: HttpRequest, queryset: QuerySet[UpstreamAccount]) -> None:
         for row in queryset:
             upstream_use_again(account=row, **acting(request))
