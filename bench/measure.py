@@ -53,9 +53,9 @@ def wait_for(work: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(work)
 
 
-def one_key(size_kb: int, answer: str) -> NextRequest:
+def one_key(size_kb: int, answer: str, *, alike: bool = False) -> NextRequest:
     """Return requests of the first key."""
-    return requests([secret(FIRST_KEY).text], size_kb * 1000, answer)
+    return requests([secret(FIRST_KEY).text], size_kb * 1000, answer, alike=alike)
 
 
 async def under_load(

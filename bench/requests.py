@@ -1,10 +1,12 @@
-"""The requests of the load: what an official SDK sends, of a chosen size. Pure.
+"""The requests of the load: what an official SDK sends, of a chosen size.
 
-No two bodies are alike, so that nothing between client and upstream can answer one from another.
+No two bodies of a run are alike, so that nothing between client and upstream can answer one from
+another; unless that is what is measured.
 """
 
+import random
 from collections.abc import Callable, Iterator
-from itertools import count, cycle
+from itertools import count, cycle, repeat
 
 import orjson
 
@@ -29,6 +31,8 @@ SDK_HEADERS = {
 }
 MODEL = "claude-haiku-4-5"
 _SERIAL = "000000000000"
+# Of a process: several sources, and several processes, never send the same.
+_serials = count(random.randrange(10**11))
 # One message of an agent's transcript: a tool result with the escapes that code has.
 _PASSAGE = (
     'def total(rows):\n\t"""Return the sum."""\n\treturn sum(row["amount"] for row in rows)\n'
@@ -49,12 +53,17 @@ def body(size_bytes: int, *, streamed: bool) -> bytes:
     return orjson.dumps(asked)
 
 
-def requests(secrets: list[str], size_bytes: int, answer: str) -> NextRequest:
-    """Return a source of requests with the keys `secrets` in turn, to be answered by `answer`."""
+def requests(
+    secrets: list[str], size_bytes: int, answer: str, *, alike: bool = False
+) -> NextRequest:
+    """Return a source of requests with the keys `secrets` in turn, to be answered by `answer`.
+
+    They are the first of their kind, or all `alike`.
+    """
     content = body(size_bytes, streamed=answer != "whole")
     before, after = content.split(_SERIAL.encode(), 1)
     heads = cycle([_head(secret, answer, len(content)) for secret in secrets])
-    serials: Iterator[int] = count()
+    serials: Iterator[int] = repeat(next(_serials)) if alike else _serials
 
     def next_request() -> tuple[bytes, ...]:
         return next(heads) + before + b"%012d" % next(serials), after

@@ -32,6 +32,7 @@ CASES = {
     "bodies": Case("exchanges", "bodies"),
     "streams": Case("exchanges", "streams"),
     "paced": Case("exchanges", "paced"),
+    "hits": Case("exchanges", "hits"),
     "connections": Case("exchanges", "connections"),
     "buckets": Case("growth", "buckets"),
     "keys": Case("growth", "keys"),

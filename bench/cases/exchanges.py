@@ -25,6 +25,7 @@ class _Load:
     answer: str
     connections: int
     target: Target | None = None
+    alike: bool = False
 
 
 def bodies(run: Run) -> Section:
@@ -59,6 +60,18 @@ def streams(run: Run) -> Section:
     return _section(run, "streams", title, loads)
 
 
+def hits(run: Run) -> Section:
+    """Answers out of the response cache: upstream is not asked."""
+    loads = [
+        _Load("1 KB, 1 connection", 1, "whole", 1, alike=True),
+        _Load("1 KB", 1, "whole", CONNECTIONS, alike=True),
+        _Load("50 events", 1, "burst-50", CONNECTIONS, alike=True),
+        _Load("200 KB", 200, "whole", CONNECTIONS_LARGE, alike=True),
+    ]
+    title = "one answer out of the response cache (32 connections, 8 for 200 KB)"
+    return _section(run, "hits", title, loads)
+
+
 def paced(run: Run) -> Section:
     """Streams whose events arrive one by one, 4 ms apart."""
     rows, all_measured = [], []
@@ -86,7 +99,7 @@ def _section(run: Run, case: str, title: str, loads: list[_Load]) -> Section:
 
 
 def _measure(run: Run, load: _Load) -> Measured:
-    requests = one_key(load.size_kb, load.answer)
+    requests = one_key(load.size_kb, load.answer, alike=load.alike)
     return wait_for(under_load(run, run.stage.gateway, requests, load.connections))
 
 
