@@ -16,6 +16,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+# Django finds the models of an app here.
+from keys.api.models import IdempotentAnswer as IdempotentAnswer
+from keys.api.models import OperatorToken as OperatorToken
 from keys.core.access import Hangup, KeyStatus, parse_network
 from keys.core.budget import WINDOW_S_MAX, format_amount, format_window
 from keys.core.limits import AMOUNT_MAX, Unit

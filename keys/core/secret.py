@@ -1,4 +1,5 @@
 """The text form of an API key: `sk-cc-`, 32 random characters, 6 characters of checksum.
+A token of an operator is the same behind another mark, `cc-op-`.
 
 The checksum lets a gateway refuse a mistyped or invented key without any look-up. It is no
 secret and proves nothing: only the digest, looked up in the store, says that a key exists.
@@ -9,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 
 MARK = "sk-cc-"
+OPERATOR_MARK = "cc-op-"  # As long as MARK: all lengths below hold for both.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 # 32 characters of base 62 are 190 bits: a plain SHA-256 at rest needs neither salt nor stretching.
@@ -30,20 +32,20 @@ class Secret:
     digest: str
 
 
-def compose(random_text: str) -> Secret:
+def compose(random_text: str, *, mark: str = MARK) -> Secret:
     """Build the key around `random_text`, 32 characters of `ALPHABET` drawn by the caller.
 
     Raises `ValueError` when the text has another length or other characters.
     """
     if len(random_text) != RANDOM_LENGTH or not set(random_text) <= set(ALPHABET):
         raise ValueError(f"need {RANDOM_LENGTH} characters of the alphabet")
-    text = MARK + random_text + _checksum(random_text)
+    text = mark + random_text + _checksum(random_text)
     return Secret(text, text[:PREFIX_LENGTH], text[-4:], digest(text))
 
 
-def well_formed(text: str) -> bool:
+def well_formed(text: str, *, mark: str = MARK) -> bool:
     """Return whether `text` has the shape and the checksum of a key."""
-    if len(text) != SECRET_LENGTH or not text.startswith(MARK):
+    if len(text) != SECRET_LENGTH or not text.startswith(mark):
         return False
     random_text, checksum = text[len(MARK) : -CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
     # Of ASCII, alphanumeric is what ALPHABET has.
