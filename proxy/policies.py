@@ -11,6 +11,7 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -21,7 +22,7 @@ from keys.invalidation import CHANNEL, EVERYTHING
 from keys.policy import load_catalogue, load_maintenance, load_policy
 from proxy.accounts import load_accounts
 from proxy.core.account import Account
-from proxy.core.allowance import Allowance, client_of
+from proxy.core.allowance import Allowance, Client, client_of
 from proxy.core.errors import Unavailable
 from proxy.database import Database, DatabaseUnavailable
 from usage.core.price import PriceBook
@@ -35,6 +36,7 @@ UNLINKED_AGE_S = 0.5
 RETRY_S = 1.0
 # How soon a link that died in silence is noticed.
 LINK_CHECK_S = 0.5
+STOP_AGAIN_S = 0.2
 # Strangers' digests remembered, so that one bad key in a loop costs one look-up a second.
 STRANGERS_MAX = 20_000
 STRANGER_AGE_S = 1.0
@@ -79,6 +81,8 @@ class Policies:
         self._age_s_max = age_s_max
         self._lookups = Allowance(lookups_per_s_max)
         self._keys: OrderedDict[str, _Kept] = OrderedDict()
+        # Look-ups under way of keys not known yet, each with what was announced before it began.
+        self._first_readings: dict[str, tuple[int, asyncio.Task[KeyPolicy | None]]] = {}
         self._strangers: OrderedDict[str, float] = OrderedDict()
         self._published: tuple[Published, float] | None = None
         self._loading: asyncio.Lock = asyncio.Lock()
@@ -92,9 +96,12 @@ class Policies:
 
     async def stop(self) -> None:
         """Stop listening."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:
+            # redis-py takes a cancellation that meets one of its time-outs for the time-out.
+            for task in left:
+                task.cancel()
+            _done, left = await asyncio.wait(left, timeout=STOP_AGAIN_S)
 
     async def find(self, digest: str, address: Address | None = None) -> KeyPolicy | None:
         """Return the policy of a key that came from `address`, `None` for a stranger.
@@ -109,12 +116,34 @@ class Policies:
             return await self._renew(digest, kept)
         if now - self._strangers.get(digest, -STRANGER_AGE_S) < STRANGER_AGE_S:
             return None
-        client = client_of(address)
+        known_at, reading = self._first_readings.get(digest, (None, None))
+        if reading is None or known_at != self._announcements:
+            reading = self._begin_reading(digest, client_of(address), now)
+        return await asyncio.shield(reading)
+
+    def _begin_reading(
+        self, digest: str, client: Client, now: float
+    ) -> "asyncio.Task[KeyPolicy | None]":
+        """Look up a key that nobody has asked for yet, once for all who ask meanwhile."""
         if not self._lookups.take(client, now):
             raise Unavailable(
                 "The gateway looks up too many unknown keys just now. Try again shortly.",
                 retry_after_s=1,
             )
+        reading = asyncio.create_task(self._first_read(digest, client))
+        self._first_readings[digest] = (self._announcements, reading)
+        self._tasks.add(reading)
+        reading.add_done_callback(partial(self._end_reading, digest))
+        return reading
+
+    def _end_reading(self, digest: str, reading: "asyncio.Task[KeyPolicy | None]") -> None:
+        self._tasks.discard(reading)
+        if self._first_readings.get(digest, (0, None))[1] is reading:
+            del self._first_readings[digest]
+        if not reading.cancelled():
+            reading.exception()  # Whoever asked may be gone.
+
+    async def _first_read(self, digest: str, client: Client) -> KeyPolicy | None:
         try:
             policy = await self._read(digest)
         except DatabaseUnavailable as error:

@@ -4,7 +4,9 @@ That a malformed key costs no look-up at all is shown where there is no database
 (test_stores_away.py).
 """
 
+import contextlib
 import itertools
+import socket
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -96,3 +98,16 @@ def test_wrong_bodies_leave_nothing_behind(developer, gateway, memory_grows):
     wrong = head("POST", "/v1/messages", *lines) + b"{" * 1000
     assert pipeline(gateway.port, [wrong] * 2000) == {400: 2000}
     wait_until(lambda: memory_grows() < 8 * MIB)
+
+
+def test_a_new_key_is_looked_up_once_for_all_who_come_with_it(a_developer, gateway):
+    request = asking_with(a_developer(rpm=None, concurrency=None).secret)
+    with contextlib.ExitStack() as open_until_here:
+        crowd = [
+            open_until_here.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+            for _ in range(3 * LOOKUPS_PER_S_MAX)
+        ]
+        for connection in crowd:
+            connection.sendall(request)
+        statuses = Counter(connection.recv(12) for connection in crowd)
+    assert statuses == {b"HTTP/1.1 200": len(crowd)}
