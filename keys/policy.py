@@ -4,6 +4,7 @@ Synchronous and uncached; the gateway calls it off its event loop and keeps what
 """
 
 import datetime as dt
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.db.models import Q
@@ -28,7 +29,22 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 def load_policy(digest: str) -> KeyPolicy | None:
     """Return the policy of the key with this digest, or `None` if there is none. Two queries."""
     apikey = models.ApiKey.objects.select_related("team").filter(digest=digest).first()
-    return None if apikey is None else _policy(apikey)
+    return None if apikey is None else load_policies([apikey])[apikey.pk]
+
+
+def load_policies(apikeys: Sequence[models.ApiKey]) -> dict[int, KeyPolicy]:
+    """Return the policies of keys, read with their teams, by their ids. One query."""
+    team_ids = {apikey.team_id for apikey in apikeys if apikey.team_id is not None}
+    held = Q(apikey__in=[apikey.pk for apikey in apikeys]) | Q(team__in=team_ids)
+    budgets: dict[tuple[int | None, int | None], list[models.Budget]] = {}
+    for budget in models.Budget.objects.filter(held).order_by("id"):
+        budgets.setdefault((budget.apikey_id, budget.team_id), []).append(budget)
+    return {
+        apikey.pk: _policy(
+            apikey, budgets.get((apikey.pk, None), []) + budgets.get((None, apikey.team_id), [])
+        )
+        for apikey in apikeys
+    }
 
 
 def load_catalogue() -> Catalogue:
@@ -68,7 +84,7 @@ def holder_shard(holder: models.ApiKey | models.Team) -> int:
     return shard(apikey_id=holder.pk, team_id=holder.team_id, shards=settings.SHARDS)
 
 
-def _policy(apikey: models.ApiKey) -> KeyPolicy:
+def _policy(apikey: models.ApiKey, budgets: list[models.Budget]) -> KeyPolicy:
     holders: list[models.ApiKey | models.Team] = [apikey]
     if apikey.team is not None:
         holders.append(apikey.team)
@@ -84,7 +100,7 @@ def _policy(apikey: models.ApiKey) -> KeyPolicy:
         expires_at_ms=_ms(apikey.expires_at),
         models=tuple(apikey.models),
         networks=tuple(parse_network(cidr) for cidr in apikey.cidrs),
-        limits=_limits(apikey, holders),
+        limits=_limits(holders, budgets),
         concurrencies=tuple(Concurrency(_holder_scope(h), h.concurrency) for h in holders),
         hangup=Hangup(apikey.hangup),
         cache=apikey.cache_enabled and (apikey.team is None or apikey.team.cache_enabled),
@@ -100,11 +116,9 @@ def _cache_scope(apikey: models.ApiKey) -> str:
     return apikey_scope(apikey.pk, apikey.cache_generation)
 
 
-def _limits(apikey: models.ApiKey, holders: list[models.ApiKey | models.Team]) -> tuple[Limit, ...]:
-    mine = Q(apikey=apikey)
-    if apikey.team_id is not None:
-        mine |= Q(team=apikey.team_id)
-    budgets = list(models.Budget.objects.filter(mine).order_by("id"))
+def _limits(
+    holders: list[models.ApiKey | models.Team], budgets: list[models.Budget]
+) -> tuple[Limit, ...]:
     limits: list[Limit | None] = []
     for holder in holders:
         limits.append(_rpm_limit(holder))

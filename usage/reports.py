@@ -1,0 +1,232 @@
+"""What the console tells of use: sums over the hourly roll-up, by key, team, hour and model.
+
+Never adds up the ledger, so a page costs the same however long that is; `last_used` alone looks
+into it, once for each key and out of an index. Days are days of UTC, as hours of the roll-up are.
+"""
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce, TruncDay
+
+from keys.core.limits import Limit, Unit
+from usage.history import holder_of
+from usage.models import HourlyRollup
+
+HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
+SPARK_HOURS = 24
+
+# One look into the index for each window, all in one statement.
+_CHARGED = """
+SELECT asked.place, coalesce(sum(stored.charged_tokens), 0)::bigint,
+    coalesce(sum(stored.cost_nanousd), 0)::bigint
+FROM unnest(%(places)s::int[], %(ids)s::bigint[], %(since)s::timestamptz[])
+    AS asked (place, id, since)
+JOIN usage_hourlyrollup AS stored ON stored.{holder}_id = asked.id AND stored.hour >= asked.since
+GROUP BY 1
+"""
+_LAST_USED = """
+SELECT id, (
+    SELECT settled_at FROM usage_ledgerentry WHERE apikey_id = id ORDER BY settled_at DESC LIMIT 1
+) FROM unnest(%s::bigint[]) AS id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What was used in some span of time."""
+
+    requests: int = 0
+    errors: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cost_nanousd: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    saved_nanousd: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Every token that upstream counted."""
+        return (
+            self.input_tokens
+            + self.output_tokens
+            + self.cache_creation_input_tokens
+            + self.cache_read_input_tokens
+        )
+
+
+_SUMS = tuple(field.name for field in fields(Totals))
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What was used in one hour."""
+
+    hour: dt.datetime
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one key used: its cost since midnight and in this month, and requests by hour.
+
+    `spark` holds the last 24 hours, the oldest first.
+    """
+
+    today_nanousd: int = 0
+    month_nanousd: int = 0
+    spark: tuple[int, ...] = (0,) * SPARK_HOURS
+    last_used_at: dt.datetime | None = None
+
+
+def totals(since: dt.datetime, before: dt.datetime, **held_by: int) -> Totals:
+    """Return the sums of the hours in [since, before), of all or of one `apikey` or `team`."""
+    return _totals(_hours(since, before, **held_by).aggregate(**_sums()))
+
+
+def so_far(now: dt.datetime) -> tuple[Totals, Totals]:
+    """Return what was used today, and by this time yesterday.
+
+    Of yesterday's hour that has its counterpart running now, as much counts as has passed of it.
+    """
+    midnight, hour = _midnight(now), _hour(now)
+    whole = totals(midnight - DAY, hour - DAY)
+    begun = totals(hour - DAY, hour - DAY + HOUR)
+    share = (now - hour) / HOUR
+    yesterday = {n: getattr(whole, n) + round(share * getattr(begun, n)) for n in _SUMS}
+    return totals(midnight, now), Totals(**yesterday)
+
+
+def by_hour(since: dt.datetime, before: dt.datetime, **held_by: int) -> list[Hour]:
+    """Return each hour of [since, before), with those in which nothing was used."""
+    return _filled(since, before, HOUR, _hours(since, before, **held_by).values(at=F("hour")))
+
+
+def by_day(since: dt.datetime, before: dt.datetime, **held_by: int) -> list[Hour]:
+    """Return each day of [since, before), with those on which nothing was used."""
+    found = _hours(since, before, **held_by)
+    days = found.values(at=TruncDay("hour", tzinfo=dt.UTC))
+    return _filled(_midnight(since), before, DAY, days)
+
+
+def busiest(since: dt.datetime, before: dt.datetime, most: int) -> list[tuple[int, Totals]]:
+    """Return the keys that cost most in [since, before), and what they used."""
+    found = _hours(since, before).values("apikey_id").annotate(**_sums())
+    ranked = found.order_by("-cost_nanousd", "-requests", "apikey_id")[:most]
+    return [(row["apikey_id"], _totals(row)) for row in ranked]
+
+
+def uses(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, Use]:
+    """Return what each of some keys used lately. Three queries."""
+    costs, sparks, last = _costs(apikey_ids, now), _sparks(apikey_ids, now), last_used(apikey_ids)
+    return {
+        pk: Use(*costs.get(pk, (0, 0)), sparks.get(pk, (0,) * SPARK_HOURS), last.get(pk))
+        for pk in apikey_ids
+    }
+
+
+def last_used(apikey_ids: Collection[int]) -> dict[int, dt.datetime | None]:
+    """Return when the newest exchange of each key was settled, `None` if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST_USED, [list(apikey_ids)])
+        return dict(cursor.fetchall())
+
+
+def charged(limits: Iterable[Limit], now: dt.datetime) -> dict[Limit, int]:
+    """Return what each limit's window was charged, to the hour: never too little.
+
+    For windows that Valkey does not know. Of the hour in which a window begins, all is counted.
+    """
+    found: dict[Limit, int] = {}
+    distinct = list(dict.fromkeys(limits))
+    for holder in ("apikey", "team"):
+        mine = [limit for limit in distinct if holder_of(limit.scope)[f"{holder}_id"] is not None]
+        found |= _charged(mine, holder, now) if mine else {}
+    return found
+
+
+def _charged(limits: list[Limit], holder: str, now: dt.datetime) -> dict[Limit, int]:
+    since = [_hour(max(now - dt.timedelta(seconds=li.window_s), _reset_at(li))) for li in limits]
+    parameters = {
+        "places": list(range(len(limits))),
+        "ids": [holder_of(limit.scope)[f"{holder}_id"] for limit in limits],
+        "since": since,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_CHARGED.format(holder=holder), parameters)
+        sums = {place: amounts for place, *amounts in cursor.fetchall()}
+    return {
+        limit: sums.get(place, (0, 0))[limit.unit is Unit.NANOUSD]
+        for place, limit in enumerate(limits)
+    }
+
+
+def _reset_at(limit: Limit) -> dt.datetime:
+    return dt.datetime.fromtimestamp(limit.reset_at_ms / 1000, dt.UTC)
+
+
+def _costs(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[int, int]]:
+    midnight = _midnight(now)
+    found = (
+        HourlyRollup.objects.filter(apikey__in=apikey_ids, hour__gte=midnight.replace(day=1))
+        .order_by()
+        .values("apikey_id")
+        .annotate(
+            today=Coalesce(Sum("cost_nanousd", filter=Q(hour__gte=midnight)), 0),
+            month=Sum("cost_nanousd"),
+        )
+    )
+    return {row["apikey_id"]: (int(row["today"]), int(row["month"])) for row in found}
+
+
+def _sparks(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[int, ...]]:
+    first = _hour(now) - (SPARK_HOURS - 1) * HOUR
+    found = (
+        HourlyRollup.objects.filter(apikey__in=apikey_ids, hour__gte=first)
+        .order_by()
+        .values("apikey_id", "hour")
+        .annotate(count=Sum("requests"))
+    )
+    sparks: dict[int, list[int]] = {}
+    for row in found:
+        place = (row["hour"] - first) // HOUR
+        if place < SPARK_HOURS:
+            sparks.setdefault(row["apikey_id"], [0] * SPARK_HOURS)[place] = int(row["count"])
+    return {pk: tuple(counts) for pk, counts in sparks.items()}
+
+
+def _filled(
+    since: dt.datetime, before: dt.datetime, step: dt.timedelta, found: QuerySet[Any, Any]
+) -> list[Hour]:
+    known = {row["at"]: _totals(row) for row in found.annotate(**_sums())}
+    count = -((since - before) // step)
+    return [Hour(at, known.get(at, Totals())) for at in (since + n * step for n in range(count))]
+
+
+def _hours(since: dt.datetime, before: dt.datetime, **held_by: int) -> QuerySet[HourlyRollup]:
+    return HourlyRollup.objects.filter(hour__gte=since, hour__lt=before, **held_by).order_by()
+
+
+def _sums() -> dict[str, Any]:
+    return {name: Coalesce(Sum(name), 0) for name in _SUMS}
+
+
+def _totals(row: Mapping[str, Any]) -> Totals:
+    # Postgres adds up bigints to numerics.
+    return Totals(**{name: int(row[name]) for name in _SUMS})
+
+
+def _midnight(at: dt.datetime) -> dt.datetime:
+    return at.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _hour(at: dt.datetime) -> dt.datetime:
+    return at.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
