@@ -1,4 +1,4 @@
-"""The console's pages for API keys: issue, change, disable, revoke.
+"""The console's pages for API keys: list, issue, change. `actions` has what else is done to them.
 
 A secret is in the answer to the very request that made the key and nowhere else: in no URL, no
 session, no message, no log. The same form sent again, by a reload or a second click, makes no
@@ -22,11 +22,11 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import services
 from keys.admin import budgets
-from keys.admin.base import NOT_EMPTIED, ServiceAdmin, acting, purge
+from keys.admin.actions import ApiKeyActions
+from keys.admin.base import acting, purge
 from keys.changes import require_future, require_offered
 from keys.core.access import Hangup, KeyStatus
 from keys.models import ApiKey, Budget
-from keys.windows import NotEmptied
 
 FIELDS = (
     "name",
@@ -80,7 +80,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ServiceAdmin):
+class ApiKeyAdmin(ApiKeyActions):
     """Keys, with their budgets. A key is revoked, never deleted: the ledger points at it."""
 
     form = ApiKeyForm
@@ -91,7 +91,6 @@ class ApiKeyAdmin(ServiceAdmin):
     list_filter = (StatusFilter, "team")
     list_select_related = ("team",)
     search_fields = ("name", "prefix", "last_four", "team__name", "owner__username")
-    actions = ("disable", "enable", "revoke", "reset", "purge_cache")
     actions_list = ("purge_everything",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
@@ -204,42 +203,7 @@ class ApiKeyAdmin(ServiceAdmin):
         page["Cache-Control"] = "no-store"
         return page
 
-    # --- Actions --------------------------------------------------------------------------------
-
-    @action(description="Disable", permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        done = [services.apikey_disable(apikey=key, **acting(request)) for key in queryset]
-        self._tell(request, sum(done), len(done), "disabled")
-
-    @action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        done = [services.apikey_enable(apikey=key, **acting(request)) for key in queryset]
-        self._tell(request, sum(done), len(done), "enabled")
-
-    @action(description="Revoke for ever", permissions=["change"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
-        if request.POST.get("confirmed") != "yes":
-            page = self._page(request, "revoke", "Revoke keys?")
-            page.context_data |= {"apikeys": list(queryset)}
-            return page
-        done = [services.apikey_revoke(apikey=key, **acting(request)) for key in queryset]
-        self._tell(request, sum(done), len(done), "revoked")
-        return None
-
-    @action(description="Empty all budget windows", permissions=["change"])
-    def reset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        selected = list(Budget.objects.filter(apikey__in=queryset).select_related("apikey__team"))
-        try:
-            for budget in selected:
-                services.budget_reset(budget=budget, **acting(request))
-        except NotEmptied:
-            self.message_user(request, NOT_EMPTIED, messages.ERROR)
-        else:
-            self.message_user(request, f"Budget windows emptied: {len(selected)}.")
-
-    @action(description="Purge response cache", permissions=["change"])
-    def purge_cache(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        purge(self, request, queryset)
+    # --- For everybody --------------------------------------------------------------------------
 
     @action(
         description="Purge everybody's response cache",
@@ -251,10 +215,6 @@ class ApiKeyAdmin(ServiceAdmin):
             return self._page(request, "purge", "Purge everybody's response cache?")
         purge(self, request, [None])
         return HttpResponseRedirect(reverse("admin:keys_apikey_changelist"))
-
-    def _tell(self, request: HttpRequest, done: int, selected: int, verb: str) -> None:
-        rest = f" Left as they were: {selected - done}." if done < selected else ""
-        self.message_user(request, f"Keys {verb}: {done}.{rest}")
 
     def _page(self, request: HttpRequest, name: str, title: str) -> TemplateResponse:
         context = {**self.admin_site.each_context(request), "opts": self.opts, "title": title}

@@ -1,3 +1,4 @@
+import html
 import re
 
 import pytest
@@ -6,9 +7,11 @@ from django.test import Client
 from django.urls import reverse
 
 from keys import services
+from keys.admin.actions import APIKEYS_MAX, KEY_ACTIONS
 from keys.core.access import KeyStatus
 from keys.core.secret import digest
 from keys.models import ApiKey, AuditEvent, Budget, ClaudeModel, Maintenance, Team
+from keys.policy import load_policy
 from tests.factories import a_budget, a_key, a_model, a_spec, a_stranger, a_team, a_viewer
 from tests.factories import an_operator as make_operator
 
@@ -65,7 +68,8 @@ def change_page(row) -> str:
 
 def act(client: Client, action: str, *apikeys: ApiKey, **fields):
     chosen = [str(apikey.pk) for apikey in apikeys]
-    return client.post(KEYS, {"action": action, "_selected_action": chosen} | fields)
+    form = {"action": action, "_selected_action": chosen, "confirmed": "yes"}
+    return client.post(KEYS, form | fields)
 
 
 # --- Issuing ------------------------------------------------------------------------------------
@@ -179,7 +183,7 @@ def test_a_bad_form_comes_back_and_makes_nothing(operator, form, complaint):
 def test_a_changed_limit_is_audited_and_announced(
     operator, valkey, django_capture_on_commit_callbacks
 ):
-    apikey = a_key(budgets=[], name="laptop")
+    apikey = a_key(budgets=[], name="laptop", cache_enabled=True)
     with django_capture_on_commit_callbacks() as callbacks:
         operator.post(change_page(apikey), a_form(rpm="7"))
     assert ApiKey.objects.get().rpm == 7
@@ -188,7 +192,8 @@ def test_a_changed_limit_is_audited_and_announced(
 
 
 def test_budgets_are_changed_added_and_removed_by_services(operator):
-    apikey = a_key(budgets=[a_spec(window_s=60), a_spec(window_s=3600)], name="laptop")
+    specs = [a_spec(window_s=60), a_spec(window_s=3600)]
+    apikey = a_key(budgets=specs, name="laptop", cache_enabled=True)
     first, second = apikey.budgets.all()
     form = a_form(
         a_row(id=first.pk, window="1m", amount="5"),
@@ -241,11 +246,82 @@ def test_disable_and_enable(operator):
 
 def test_revoke_asks_first(operator):
     apikey = a_key()
-    page = act(operator, "revoke", apikey)
+    page = act(operator, "revoke", apikey, confirmed="")
     assert "for ever" in page.content.decode()
     assert ApiKey.objects.get().status is KeyStatus.ACTIVE
-    act(operator, "revoke", apikey, confirmed="yes")
+    act(operator, "revoke", apikey, typed=apikey.last_four)
     assert ApiKey.objects.get().status is KeyStatus.REVOKED
+
+
+@pytest.mark.parametrize("action", list(KEY_ACTIONS))
+def test_nothing_is_done_before_it_was_confirmed(operator, action):
+    apikey = a_key()
+    events = AuditEvent.objects.count()
+    page = act(operator, action, apikey, confirmed="").content.decode()
+    assert apikey.masked in page
+    assert html.escape(KEY_ACTIONS[action].effect) in page
+    assert AuditEvent.objects.count() == events
+
+
+@pytest.mark.parametrize("action", list(KEY_ACTIONS))
+def test_a_key_s_own_page_asks_too_and_leads_back(operator, action):
+    apikey = a_key()
+    ask = reverse("admin:keys_apikey_ask", args=[apikey.pk, action])
+    assert 'name="back"' in operator.get(ask).content.decode()
+    fields = {"back": apikey.pk, "typed": apikey.last_four, "last_day": "2199-01-01"}
+    assert act(operator, action, apikey, **fields).url == change_page(apikey)
+
+
+def test_a_viewer_is_not_even_asked(viewer):
+    ask = reverse("admin:keys_apikey_ask", args=[a_key().pk, "disable"])
+    assert viewer.get(ask).status_code == 403
+
+
+@pytest.mark.parametrize("typed", ["", "nope"])
+def test_revoking_wants_the_last_four_typed(operator, typed):
+    apikey = a_key()
+    page = act(operator, "revoke", apikey, typed=typed)
+    assert f"Type {apikey.last_four} to confirm." in page.content.decode()
+    assert ApiKey.objects.get().status is KeyStatus.ACTIVE
+
+
+def test_revoking_many_wants_their_number_typed(operator):
+    apikeys = a_key(), a_key()
+    act(operator, "revoke", *apikeys, typed="1")
+    assert not ApiKey.objects.exclude(revoked_at=None).exists()
+    act(operator, "revoke", *apikeys, typed="2")
+    assert ApiKey.objects.exclude(revoked_at=None).count() == 2
+
+
+def test_the_confirmation_says_how_many_exchanges_are_in_flight(operator, valkey):
+    apikey = a_key()
+    shard = load_policy(apikey.digest).shard
+    valkey.hset(f"{{s{shard:02d}}}:c:k{apikey.pk}.0", "f", 3)
+    page = act(operator, "disable", apikey, confirmed="").content.decode()
+    assert "In flight at this moment: 3 exchanges." in page
+
+
+def test_an_expired_key_is_extended_to_the_end_of_a_day(operator):
+    apikey = a_key()
+    ApiKey.objects.update(expires_at="2020-01-01T00:00Z")
+    act(operator, "extend", apikey, last_day="2199-01-31")
+    stored = ApiKey.objects.get()
+    assert stored.status is KeyStatus.ACTIVE
+    assert stored.expires_at.isoformat() == "2199-02-01T00:00:00+00:00"
+    assert AuditEvent.objects.latest("id").action == "apikey.update"
+
+
+def test_a_key_is_not_extended_into_the_past(operator):
+    apikey = a_key()
+    page = act(operator, "extend", apikey, last_day="2020-01-31")
+    assert "This day has passed already." in page.content.decode()
+    assert ApiKey.objects.get().expires_at is None
+
+
+def test_too_many_keys_at_once_are_refused(operator):
+    apikeys = [a_key(budgets=[]) for _ in range(APIKEYS_MAX + 1)]
+    act(operator, "disable", *apikeys)
+    assert not ApiKey.objects.exclude(disabled_at=None).exists()
 
 
 def test_enabling_a_revoked_key_says_that_nothing_was_done(operator):
@@ -300,11 +376,11 @@ def test_entries_that_could_not_be_deleted_are_said(operator, settings):
     assert "entries are left in it" in operator.get(KEYS).content.decode()
 
 
-@pytest.mark.parametrize("action", ["disable", "enable", "revoke", "reset", "purge_cache"])
+@pytest.mark.parametrize("action", [*KEY_ACTIONS])
 def test_a_viewer_cannot_act(viewer, action):
     apikey = a_key()
     events = AuditEvent.objects.count()
-    act(viewer, action, apikey, confirmed="yes")
+    act(viewer, action, apikey, typed=apikey.last_four, last_day="2199-01-01")
     assert AuditEvent.objects.count() == events
     assert ApiKey.objects.get().status is KeyStatus.ACTIVE
 
