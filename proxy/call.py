@@ -5,17 +5,16 @@ Knows ASGI and the headers every answer carries; nothing of keys, limits or upst
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from keys.core.access import Address, KeyPolicy, Network
 from keys.core.limits import Admitted, Denied
 from proxy.core.errors import BodyTooLarge, BodyTooSlow, GatewayError, Unavailable, error_body
+from proxy.core.forwarded import client_address, parse_address
 from proxy.core.headers import Headers, limit_headers
 
 logger = logging.getLogger(__name__)
@@ -23,10 +22,6 @@ logger = logging.getLogger(__name__)
 # Enough for most clients to notice the answer to a body that is too large.
 LINGER_SECONDS_MAX = 2.0
 LINGER_BYTES_MAX = 8 * 1024 * 1024
-
-# An IPv6 address with an IPv4 one in it has 45 characters; what is longer is none. It may be a
-# megabyte, and answers about addresses are remembered.
-ADDRESS_LENGTH_MAX = 64
 
 JSON = (b"content-type", b"application/json")
 
@@ -99,19 +94,11 @@ class Call:
 
     def address(self, trusted: tuple[Network, ...]) -> Address | None:
         """Return the client's address; `X-Forwarded-For` counts only behind a trusted proxy."""
-        peer = _address((self.scope.get("client") or ("",))[0])
-        if not trusted or peer is None or not _inside(peer, trusted):
-            return peer
+        peer = (self.scope.get("client") or ("",))[0]
+        if not trusted:
+            return parse_address(peer)
         hops = b",".join(v for n, v in self.raw_headers if n == b"x-forwarded-for")
-        # From the right: every hop was written by the one after it, so stop at the first stranger.
-        for hop in reversed(hops.decode("latin-1").split(",")):
-            address = _address(hop.strip()[:ADDRESS_LENGTH_MAX])
-            if address is None:
-                return peer
-            if not _inside(address, trusted):
-                return address
-            peer = address
-        return peer
+        return client_address(peer, hops.decode("latin-1"), trusted)
 
     async def read_body(self, store: BodyStore, bytes_max: int, seconds_max: float) -> bytes:
         """Return the whole body.
@@ -234,20 +221,6 @@ def new_id() -> str:
     value = value & ~(0xF << 76) | (0x7 << 76)
     value = value & ~(0x3 << 62) | (0x2 << 62)
     return f"{value:032x}"
-
-
-# The same clients and proxies come again and again; parsing an address takes 2 µs.
-@lru_cache(maxsize=10_000)
-def _address(text: str) -> Address | None:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _inside(address: Address, networks: tuple[Network, ...]) -> bool:
-    return any(address in network for network in networks)
 
 
 def _length(body: bytes) -> tuple[bytes, bytes]:
