@@ -14,6 +14,8 @@ from keys.models import AuditEvent
 CONSOLE = "manage.py"
 # What has no row is done to all; its id is 0.
 EVERYBODY = "everybody"
+# Whoever is refused at the door has no name yet.
+STRANGER = "stranger"
 
 # The operator token that speaks, when one does: its owner's name would not tell the two apart.
 _token: ContextVar[str] = ContextVar("token", default="")
@@ -48,6 +50,23 @@ def record(
         target_id=target.pk if target else 0,
         detail=detail,
         address=acting_address,
+    )
+
+
+def record_stranger(
+    action: str, account: User | None, address: str | None, detail: dict[str, Any]
+) -> None:
+    """Add what was tried at the door by someone unknown; `account` is the one they named, if any.
+
+    `detail` must hold nothing of what was typed.
+    """
+    AuditEvent.objects.create(
+        actor_name=STRANGER,
+        action=action,
+        target_type="user",
+        target_id=account.pk if account else 0,
+        detail=detail,
+        address=address,
     )
 
 
