@@ -1,25 +1,26 @@
 """One connection to Valkey that carries the script calls of a whole process, in order.
 
-redis-py connects, authenticates and parses; what is left out is its pool: a call there checks a
-connection out and in, starts two time-outs and packs its arguments in Python, which came to a
-third of the CPU time of an exchange. Here all calls of one turn of the event loop leave in one
-write, replies are handed out in the order of the calls, and one watchdog times all of them.
+redis-py connects and authenticates; then the link takes the transport over. What is left out is its
+pool and its streams: a call there checks a connection out and in, starts two time-outs and packs
+its arguments in Python, which came to a third of the CPU time of an exchange. Here a call is one
+write and its reply wakes the caller, with no task of ours between them (uvloop makes one write of
+all that one turn of the event loop writes). Replies are handed out in the order of the calls, and
+one watchdog times all of them.
 
 Not for blocking commands, subscriptions or transactions: they would hold up everybody else.
 """
 
 import asyncio
-import math
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import hiredis
+from redis._parsers.base import BaseParser
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError
 
 # How often the oldest call's age is looked at: late by at most this.
 WATCH_S = 0.1
@@ -33,10 +34,37 @@ class ReplyLost(Exception):
     """The call was sent and the connection broke, or stayed silent, before its reply came."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    reply: "asyncio.Future[Any]"
-    since: float
+# A call that waits for its reply, and since when.
+_Waiting = tuple["asyncio.Future[Any]", float]
+_NOTHING = object()
+
+
+class _Replies(asyncio.Protocol):
+    """Reads replies off a transport and hands them out."""
+
+    def __init__(self, hand_out: Callable[[Any], None], lost: Callable[[str], None]) -> None:
+        self._hand_out, self._lost = hand_out, lost
+        # A transport that was given up may still tell of bytes and of its end.
+        self.given_up = False
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=BaseParser.parse_error,
+            notEnoughData=_NOTHING,
+        )
+
+    def data_received(self, data: bytes) -> None:
+        if self.given_up:
+            return
+        try:
+            self._reader.feed(data)
+            while not self.given_up and (reply := self._reader.gets()) is not _NOTHING:
+                self._hand_out(reply)
+        except InvalidResponse as error:
+            self._lost(str(error))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.given_up:
+            self._lost(str(error or "the store closed the connection"))
 
 
 class Link:
@@ -50,17 +78,18 @@ class Link:
         self._digests: dict[str, bytes] = {}
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
-        self._outbox: list[bytes] = []
-        self._wake = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._replies: _Replies | None = None
         self._waiting: deque[_Waiting] = deque()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
 
     async def call(self, name: str, key: str, arguments: list[Any]) -> Any:
         """Return the reply of the script `name` on `key`.
 
         Raises `LinkDown`, `ReplyLost`, or redis-py's `ResponseError` for an error of the script.
         """
-        await self._connect()
+        if self._transport is None:
+            await self._connect()
         try:
             return await self._send(b"EVALSHA", self._digests[name], 1, key, *arguments)
         except NoScriptError:
@@ -78,13 +107,11 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection; calls under way raise `ReplyLost`."""
-        await self._break("the link was closed")
+        self._break("the link was closed")
 
     async def _connect(self) -> None:
-        if self._connection is not None:
-            return
         async with self._connecting:
-            if self._connection is not None:
+            if self._transport is not None:
                 return
             # Without a time-out of its own at each read and write: the watchdog has one for all.
             options = self._pool.connection_kwargs | {"protocol": 2, "socket_timeout": None}
@@ -98,75 +125,60 @@ class Link:
             except (RedisError, OSError, TimeoutError) as error:
                 await connection.disconnect(nowait=True)
                 raise LinkDown(str(error)) from error
-            self._connection = connection
-            self._outbox, self._waiting = [], deque()
-            work = (self._write(connection), self._read(connection), self._watch())
-            self._tasks = [asyncio.create_task(task) for task in work]
+            writer = connection._writer
+            assert writer is not None
+            # No reply is under way now, so nothing is in the stream that is left behind.
+            self._replies = _Replies(self._hand_out, self._break)
+            writer.transport.set_protocol(self._replies)
+            self._connection, self._transport = connection, writer.transport
+            self._waiting = deque()
+            self._watching = asyncio.create_task(self._watch())
 
     def _send(self, *command: Any) -> "asyncio.Future[Any]":
-        if self._connection is None:
+        if self._transport is None or self._transport.is_closing():
             raise LinkDown("the connection broke")
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._outbox.append(hiredis.pack_command(command))
-        self._waiting.append(_Waiting(reply, time.monotonic()))
-        self._wake.set()
+        self._transport.write(hiredis.pack_command(command))
+        self._waiting.append((reply, time.monotonic()))
         return reply
 
-    async def _write(self, connection: Connection) -> None:
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                outbox, self._outbox = self._outbox, []
-                await connection.send_packed_command(outbox, check_health=False)
-        except (RedisError, OSError) as error:
-            await self._break(str(error))
-
-    async def _read(self, connection: Connection) -> None:
-        try:
-            while True:
-                try:
-                    reply = await connection.read_response(timeout=math.inf)
-                    self._hand_out(reply, None)
-                except ResponseError as error:
-                    self._hand_out(None, error)
-        except (RedisError, OSError, EOFError) as error:
-            await self._break(str(error))
-
-    def _hand_out(self, reply: Any, error: ResponseError | None) -> None:
-        waiting = self._waiting.popleft().reply
+    def _hand_out(self, reply: Any) -> None:
+        waiting, _since = self._waiting.popleft()
         if waiting.done():
             return  # Its caller was cancelled.
-        if error is None:
-            waiting.set_result(reply)
+        if isinstance(reply, RedisError):
+            waiting.set_exception(reply)
         else:
-            waiting.set_exception(error)
+            waiting.set_result(reply)
 
     async def _watch(self) -> None:
         suspect: _Waiting | None = None
         while True:
             await asyncio.sleep(WATCH_S)
             oldest = self._waiting[0] if self._waiting else None
-            late = oldest and time.monotonic() - oldest.since > self._seconds_max
+            late = oldest and time.monotonic() - oldest[1] > self._seconds_max
             # Late twice: a busy process may have had no time to read a reply that is there, and
             # between two looks the reader had its turn.
             if late and oldest is suspect:
-                await self._break(f"no reply in {self._seconds_max:g} seconds")
+                self._break(f"no reply in {self._seconds_max:g} seconds")
                 return
             suspect = oldest if late else None
 
-    async def _break(self, why: str) -> None:
+    def _break(self, why: str) -> None:
         connection, self._connection = self._connection, None
-        if connection is None:
+        transport, self._transport = self._transport, None
+        if transport is None or connection is None:
             return
+        if self._replies is not None:
+            self._replies.given_up = True
         waiting, self._waiting = self._waiting, deque()
-        for call in waiting:
-            if not call.reply.done():
-                call.reply.set_exception(ReplyLost(why))
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
-        await connection.disconnect(nowait=True)
+        for reply, _since in waiting:
+            if not reply.done():
+                reply.set_exception(ReplyLost(why))
+        if self._watching is not None and self._watching is not asyncio.current_task():
+            self._watching.cancel()
+        transport.abort()
+        connection._close()  # So that it does not complain of being left open.
 
 
 def _look(reply: "asyncio.Future[Any]") -> None:

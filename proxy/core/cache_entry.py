@@ -16,6 +16,8 @@ ENTRY_BYTES_MAX = 1024 * 1024
 # Unpacked: 25,000 tokens are 1 MiB of events. Nothing larger is ever unpacked.
 UNPACKED_BYTES_MAX = 4 * 1024 * 1024
 _LEVEL = 1
+# Setting up a window of 32 KB takes longer than to pack a short answer with it.
+_SMALL_BYTES = 16 * 1024
 
 TTL_S_MAX = 24 * 3600
 # From so many prompt tokens on an entry lives so many times as long: what saves more stays longer.
@@ -51,7 +53,9 @@ def encode(entry: Entry) -> bytes | None:
     whole = orjson.dumps(about) + b"\n" + entry.body
     if len(whole) > UNPACKED_BYTES_MAX:
         return None
-    stored = FORMAT + zlib.compress(whole, _LEVEL)
+    window, memory = (12, 5) if len(whole) <= _SMALL_BYTES else (15, 8)
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory)
+    stored = FORMAT + packer.compress(whole) + packer.flush()
     return stored if len(stored) <= ENTRY_BYTES_MAX else None
 
 
