@@ -306,6 +306,13 @@ async def read_error(answer: Source) -> bytes:
     return body
 
 
+def headers_of(answer: Source, body: bytes) -> Headers:
+    """Return what the client gets of upstream's headers with as much of the body as was read."""
+    passed = downstream_headers(answer.headers)
+    length = (b"content-length", b"%d" % len(body))
+    return [pair for pair in passed if pair[0] != length[0]] + [length]
+
+
 async def _pass_error(call: Call, answer: Source, settle: _Once, flight: Flight | None) -> None:
     body = await read_error(answer)
     if flight is not None:
@@ -317,7 +324,7 @@ async def _pass_error(call: Call, answer: Source, settle: _Once, flight: Flight 
         raise translated
     settle(ExchangeStatus.UPSTREAM_ERROR, "request")
     if not call.hung_up:
-        await call.start(answer.status, downstream_headers(answer.headers))
+        await call.start(answer.status, headers_of(answer, body))
         await call.write(body, more=False)
 
 

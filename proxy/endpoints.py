@@ -13,10 +13,9 @@ from keys.core.limits import Admitted, Denied, Limit, Reading, Unit
 from keys.limiter import LimiterUnavailable
 from proxy.admission import limits_unknown
 from proxy.call import Call
-from proxy.carrier import read_error
+from proxy.carrier import headers_of, read_error
 from proxy.core.denial import rate_limited, resets_in
 from proxy.core.errors import NotFound, Unavailable, UpstreamFailed, duration
-from proxy.core.headers import downstream_headers
 from proxy.core.request import read_count
 from proxy.core.upstream_error import translate
 from proxy.gateway import Gateway, under_maintenance
@@ -124,7 +123,7 @@ class Endpoints:
                 refusal = translate(answer.status, content, retry_after)
                 if refusal is not None:
                     raise refusal
-            await call.start(answer.status, downstream_headers(answer.headers))
+            await call.start(answer.status, headers_of(answer, content))
             await call.write(content, more=False)
         finally:
             answer.finish()

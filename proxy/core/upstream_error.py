@@ -52,7 +52,9 @@ def translate(status: int, body: bytes, retry_after: str) -> GatewayError | None
     if fault is Fault.REQUEST:
         return None
     if fault is Fault.OVERLOADED:
-        seconds = int(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
+        known = retry_after.isascii() and retry_after.isdigit()
+        # Python would refuse to read a number of thousands of digits.
+        seconds = min(RETRY_AFTER_S_MAX, int(retry_after[:9])) if known else 0
         return overloaded(seconds or RETRY_AFTER_S)
     return failed(fault, status)
 

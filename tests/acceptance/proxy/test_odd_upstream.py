@@ -213,6 +213,14 @@ def test_a_body_of_upstreams_errors_is_bounded(developer, gateway, upstream):
     assert gateway.memory_bytes() - before < 16 * MIB
 
 
+def test_a_huge_error_of_told_length_comes_whole_as_far_as_it_goes(developer, upstream):
+    size = 3 * MIB
+    upstream.script = [b"HTTP/1.1 400 X\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size]
+    answer = developer.ask()
+    assert answer.status_code == 400
+    assert MIB <= len(answer.content) == int(answer.headers["content-length"]) < 2 * MIB
+
+
 def test_a_client_that_does_not_read_slows_upstream_down(
     developer, gateway, upstream, stands_still
 ):

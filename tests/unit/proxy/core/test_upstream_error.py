@@ -30,7 +30,15 @@ def test_a_failure_of_upstreams_is_502(status):
 @pytest.mark.parametrize("status", [429, 529])
 @pytest.mark.parametrize(
     ("retry_after", "seconds"),
-    [("7", 7), ("", 5), ("soon", 5), ("-1", 5), ("1.5", 5), ("Wed, 21 Oct 2026 07:28:00 GMT", 5)],
+    [
+        ("7", 7),
+        ("9" * 5000, 600),
+        ("", 5),
+        ("soon", 5),
+        ("-1", 5),
+        ("1.5", 5),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 5),
+    ],
 )
 def test_an_overloaded_upstream_says_when_to_come_back(status, retry_after, seconds):
     error = translate(status, b"", retry_after)
