@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from keys.core.access import may_match
 from keys.core.budget import BudgetSpec
-from keys.models import ClaudeModel, Team
+from keys.models import ClaudeModel, Plan, Team
 
 
 class ApiKeyChanges(TypedDict, total=False):
@@ -19,6 +19,8 @@ class ApiKeyChanges(TypedDict, total=False):
 
     name: str
     team: Team | None
+    plan: Plan | None
+    inherited: list[str]
     owner: User | None
     rpm: int | None
     concurrency: int | None
@@ -39,6 +41,19 @@ class TeamChanges(TypedDict, total=False):
     concurrency: int | None
     cache_enabled: bool
     cache_shared: bool
+    plan: Plan | None
+
+
+class PlanChanges(TypedDict, total=False):
+    """The fields of a plan that an operator may change."""
+
+    name: str
+    rpm: int | None
+    concurrency: int | None
+    wait_s: int
+    models: list[str]
+    cache_enabled: bool
+    hangup: str
 
 
 class ClaudeModelChanges(TypedDict, total=False):
@@ -83,10 +98,10 @@ def budget_fields(spec: BudgetSpec) -> dict[str, Any]:
     }
 
 
-def require_future(expires_at: dt.datetime | None) -> None:
-    """Raise `ValidationError` for a key that would be born expired."""
-    if expires_at is not None and expires_at <= timezone.now():
-        raise ValidationError({"expires_at": "This moment has passed already."})
+def require_future(at: dt.datetime | None, field: str = "expires_at") -> None:
+    """Raise `ValidationError` for what would be over as it begins."""
+    if at is not None and at <= timezone.now():
+        raise ValidationError({field: "This moment has passed already."})
 
 
 def require_offered(patterns: Sequence[str]) -> None:

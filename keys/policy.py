@@ -5,46 +5,55 @@ Synchronous and uncached; the gateway calls it off its event loop and keeps what
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, prefetch_related_objects
+from django.utils import timezone
 
 from keys import models
 from keys.core.access import (
     Catalogue,
     CatalogueModel,
-    Hangup,
     KeyPolicy,
     Maintenance,
     parse_network,
 )
 from keys.core.limits import Concurrency, Limit, Unit
 from keys.core.scope import apikey_scope, shard, team_scope
+from keys.inheritance import Holding, holdings, terms
 
 RPM_WINDOW_S = 60
+
+Held = dict[models.ApiKey | models.Team, list[Holding]]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def load_policy(digest: str) -> KeyPolicy | None:
-    """Return the policy of the key with this digest, or `None` if there is none. Two queries."""
-    apikey = models.ApiKey.objects.select_related("team").filter(digest=digest).first()
-    return None if apikey is None else load_policies([apikey])[apikey.pk]
+    """Return the policy of the key with this digest, or `None` if there is none.
+
+    The digest of the secret before a rotation finds the key too, until the end of its grace. Two
+    queries, three for a key with a plan.
+    """
+    known = Q(digest=digest) | Q(previous_digest=digest)
+    found = models.ApiKey.objects.select_related("team", "plan").filter(known)
+    apikey = next(iter(found.order_by()[:1]), None)
+    if apikey is None:
+        return None
+    policy = load_policies([apikey])[apikey.pk]
+    return policy if digest == apikey.digest else _of_previous(policy, apikey)
 
 
 def load_policies(apikeys: Sequence[models.ApiKey]) -> dict[int, KeyPolicy]:
-    """Return the policies of keys, read with their teams, by their ids. One query."""
-    team_ids = {apikey.team_id for apikey in apikeys if apikey.team_id is not None}
-    held = Q(apikey__in=[apikey.pk for apikey in apikeys]) | Q(team__in=team_ids)
-    budgets: dict[tuple[int | None, int | None], list[models.Budget]] = {}
-    for budget in models.Budget.objects.filter(held).order_by("id"):
-        budgets.setdefault((budget.apikey_id, budget.team_id), []).append(budget)
-    return {
-        apikey.pk: _policy(
-            apikey, budgets.get((apikey.pk, None), []) + budgets.get((None, apikey.team_id), [])
-        )
-        for apikey in apikeys
-    }
+    """Return the policies of keys by their ids.
+
+    One query for keys read with their teams and plans, two when one has a plan.
+    """
+    prefetch_related_objects(apikeys, "team")
+    teams = {apikey.team for apikey in apikeys if apikey.team is not None}
+    held, now = holdings(apikeys, teams), timezone.now()
+    return {apikey.pk: _policy(apikey, held, now) for apikey in apikeys}
 
 
 def load_catalogue() -> Catalogue:
@@ -59,21 +68,21 @@ def load_maintenance() -> Maintenance:
     return Maintenance(row.enabled, row.message, row.retry_after_s)
 
 
-def budget_limit(budget: models.Budget) -> Limit | None:
-    """Return the limit that `budget` means, `None` when it is unlimited.
-
-    Reads the budget's key or team: select it with the budget.
+def budget_limit(holding: Holding, at: dt.datetime | None = None) -> Limit | None:
+    """Return the limit that binds the holder at that instant, now without one; `None` when it is
+    unlimited.
     """
-    if budget.limit_amount is None:
+    spec = holding.spec(at or timezone.now())
+    if spec.limit is None:
         return None
     return Limit(
-        scope=_holder_scope(budget.apikey or budget.team),
-        unit=Unit(budget.unit),
-        window_s=budget.window_s,
-        limit=budget.limit_amount,
-        strict=budget.strict,
-        anchored=budget.anchored,
-        reset_at_ms=_ms(budget.reset_at) or 0,
+        scope=_holder_scope(holding.holder),
+        unit=spec.unit,
+        window_s=spec.window_s,
+        limit=spec.limit,
+        strict=spec.strict,
+        anchored=spec.anchored,
+        reset_at_ms=_ms(holding.reset_at) or 0,
     )
 
 
@@ -84,10 +93,15 @@ def holder_shard(holder: models.ApiKey | models.Team) -> int:
     return shard(apikey_id=holder.pk, team_id=holder.team_id, shards=settings.SHARDS)
 
 
-def _policy(apikey: models.ApiKey, budgets: list[models.Budget]) -> KeyPolicy:
-    holders: list[models.ApiKey | models.Team] = [apikey]
-    if apikey.team is not None:
-        holders.append(apikey.team)
+def _policy(apikey: models.ApiKey, held: Held, at: dt.datetime) -> KeyPolicy:
+    own, team = terms(apikey, held[apikey], at), apikey.team
+    ends = [holding.raised_until(at) for holding in held[apikey] + (held[team] if team else [])]
+    until = min((end for end in ends if end is not None), default=None)
+    limits = _limits(apikey, own.rpm, held[apikey], at)
+    concurrencies = [Concurrency(_holder_scope(apikey), own.concurrency)]
+    if team is not None:
+        limits += _limits(team, team.rpm, held[team], at)
+        concurrencies.append(Concurrency(_holder_scope(team), team.concurrency))
     return KeyPolicy(
         apikey_id=apikey.pk,
         team_id=apikey.team_id,
@@ -98,15 +112,29 @@ def _policy(apikey: models.ApiKey, budgets: list[models.Budget]) -> KeyPolicy:
         disabled=apikey.disabled_at is not None,
         revoked=apikey.revoked_at is not None,
         expires_at_ms=_ms(apikey.expires_at),
-        models=tuple(apikey.models),
+        models=own.models,
         networks=tuple(parse_network(cidr) for cidr in apikey.cidrs),
-        limits=_limits(holders, budgets),
-        concurrencies=tuple(Concurrency(_holder_scope(h), h.concurrency) for h in holders),
-        hangup=Hangup(apikey.hangup),
-        cache=apikey.cache_enabled and (apikey.team is None or apikey.team.cache_enabled),
+        limits=tuple(limits),
+        concurrencies=tuple(concurrencies),
+        hangup=own.hangup,
+        cache=own.cache_enabled and (team is None or team.cache_enabled),
         cache_scope=_cache_scope(apikey),
-        wait_s=apikey.wait_s,
+        wait_s=own.wait_s,
         during_maintenance=apikey.during_maintenance,
+        until_ms=_ms(until),
+        later=None if until is None else _policy(apikey, held, until),
+    )
+
+
+def _of_previous(policy: KeyPolicy, apikey: models.ApiKey) -> KeyPolicy:
+    """Return the policy of the secret before the rotation: it has its own look and its own end."""
+    ends = [_ms(apikey.previous_expires_at), policy.expires_at_ms]
+    return replace(
+        policy,
+        prefix=apikey.previous_prefix,
+        last_four=apikey.previous_last_four,
+        expires_at_ms=min(end for end in ends if end is not None),
+        later=None if policy.later is None else _of_previous(policy.later, apikey),
     )
 
 
@@ -117,35 +145,21 @@ def _cache_scope(apikey: models.ApiKey) -> str:
 
 
 def _limits(
-    holders: list[models.ApiKey | models.Team], budgets: list[models.Budget]
-) -> tuple[Limit, ...]:
-    limits: list[Limit | None] = []
-    for holder in holders:
-        limits.append(_rpm_limit(holder))
-        limits += [budget_limit(budget) for budget in _held(budgets, holder)]
-    return tuple(limit for limit in limits if limit is not None)
+    holder: models.ApiKey | models.Team,
+    rpm: int | None,
+    held: list[Holding],
+    at: dt.datetime,
+) -> list[Limit]:
+    limits = [budget_limit(holding, at) for holding in held]
+    if rpm is not None:
+        limits.insert(0, Limit(_holder_scope(holder), Unit.REQUESTS, RPM_WINDOW_S, rpm))
+    return [limit for limit in limits if limit is not None]
 
 
-def _held(budgets: list[models.Budget], holder: models.ApiKey | models.Team) -> list[models.Budget]:
-    field = "team" if isinstance(holder, models.Team) else "apikey"
-    held = [budget for budget in budgets if getattr(budget, f"{field}_id") == holder.pk]
-    for budget in held:
-        setattr(budget, field, holder)  # Spares a query for each budget.
-    return held
-
-
-def _rpm_limit(holder: models.ApiKey | models.Team) -> Limit | None:
-    if holder.rpm is None:
-        return None
-    return Limit(_holder_scope(holder), Unit.REQUESTS, RPM_WINDOW_S, holder.rpm)
-
-
-def _holder_scope(holder: models.ApiKey | models.Team | None) -> str:
+def _holder_scope(holder: models.ApiKey | models.Team) -> str:
     if isinstance(holder, models.Team):
         return team_scope(holder.pk, holder.scope_generation)
-    if isinstance(holder, models.ApiKey):
-        return apikey_scope(holder.pk, holder.scope_generation)
-    raise TypeError("a budget has a key or a team")
+    return apikey_scope(holder.pk, holder.scope_generation)
 
 
 def _catalogue_model(row: models.ClaudeModel) -> CatalogueModel:

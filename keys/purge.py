@@ -19,8 +19,10 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from redis import RedisError
 
-from keys import audit, invalidation, valkey
+from keys import audit, valkey
+from keys.leads import require_lead
 from keys.models import ApiKey, Team
+from keys.services.announce import announce, announce_everything
 
 # Names that Valkey looks at in one call, which holds everybody else up: a millisecond or less.
 NAMES_AT_ONCE = 1_000
@@ -45,6 +47,7 @@ def cache_purge(
     Raises `EntriesRemain` when they could not be: the purge holds all the same. To repeat it is
     harmless. `client` is another client of Valkey than this process', one of a cluster perhaps.
     """
+    require_lead(acting_user, holder)
     apikeys, teams = _served(holder)
     names = None
     if holder is not None:
@@ -54,10 +57,10 @@ def cache_purge(
         moved = {"cache_generation": F("cache_generation") + 1}
         detail = {"keys": apikeys.update(**moved), "teams": teams.update(**moved)}
         audit.record("cache.purge", holder, acting_user, acting_address, detail)
-        digest = holder.digest if isinstance(holder, ApiKey) and not detail["teams"] else None
-        message = digest or invalidation.EVERYTHING
-        # After commit: a gateway that rereads sooner would cache the old generation.
-        transaction.on_commit(lambda: invalidation.publish(message))
+        if isinstance(holder, ApiKey) and not detail["teams"]:
+            announce(holder)
+        else:
+            announce_everything()
     try:
         return _delete(client or valkey.client(), names)
     except RedisError as error:

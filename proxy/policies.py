@@ -3,7 +3,8 @@
 Rules. A value is kept until its change is announced on the invalidation channel, at most
 `POLICY_AGE_S_MAX` seconds. While the link to the channel is down nothing is kept longer than
 `UNLINKED_AGE_S`. A value read before an announcement and arriving after it is read again at its
-next use. When Postgres is away, old values go on being used.
+next use. When Postgres is away, old values go on being used; but a limit that was raised until an
+instant falls back at that instant, for a policy knows what comes after it.
 """
 
 import asyncio
@@ -111,6 +112,8 @@ class Policies:
         now = time.monotonic()
         kept = self._keys.get(digest)
         if kept is not None:
+            if kept.policy.later is not None:
+                kept.policy = kept.policy.at(time.time_ns() // 1_000_000)
             if now - kept.read_at < (self._age_s_max if self._linked else UNLINKED_AGE_S):
                 return kept.policy
             return await self._renew(digest, kept)

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import Q
 from redis import Redis
 
 from keys import valkey
 from keys.core.limits import Limit, Unit, buckets
 from keys.core.scope import apikey_scope, team_scope
-from keys.models import ApiKey, Budget, Team
+from keys.inheritance import holdings
+from keys.models import ApiKey, Team
 from keys.policy import budget_limit
 from usage import history, ledger
 from usage.models import DeadLetter, HourlyRollup, LedgerEntry
@@ -114,8 +114,9 @@ def _limits(names: Sequence[str]) -> dict[str, Limit]:
     """Return the limits in force that the windows count for, by the names of the windows."""
     parsed = [match for name in names if (match := _NAME.fullmatch(name))]
     ids = {kind: {int(m["id"]) for m in parsed if m["kind"] == kind} for kind in "kt"}
-    budgets = Budget.objects.filter(Q(apikey__in=ids["k"]) | Q(team__in=ids["t"]))
-    limits = [budget_limit(budget) for budget in budgets.select_related("apikey", "team")]
+    apikeys = list(ApiKey.objects.filter(pk__in=ids["k"]).select_related("plan"))
+    held = holdings(apikeys, Team.objects.filter(pk__in=ids["t"]))
+    limits = [budget_limit(holding) for some in held.values() for holding in some]
     scopes = _current_scopes(ids["k"], ids["t"])
     limits += [
         Limit(m["scope"], Unit.REQUESTS, int(m["window_s"]), limit=0)

@@ -55,7 +55,7 @@ class KeyPolicy:
     `revoked` and `disabled` are as stored; `expires_at_ms` is compared at each call.
     `cache` says whether the response cache may serve the key, `cache_scope` whose answers those
     are: "k12.3" for its own, "t5.1" for those of its team. An exchange may wait `wait_s` seconds
-    for a free slot.
+    for a free slot. At `until_ms` a limit that was raised falls back, and `later` holds instead.
     """
 
     apikey_id: int
@@ -76,6 +76,17 @@ class KeyPolicy:
     cache_scope: str
     wait_s: int
     during_maintenance: bool
+    until_ms: int | None = None
+    later: "KeyPolicy | None" = None
+
+    def at(self, now_ms: int) -> "KeyPolicy":
+        """Return the policy that holds at `now_ms`: this one, or what comes after its end."""
+        policy = self
+        while (
+            policy.later is not None and policy.until_ms is not None and now_ms >= policy.until_ms
+        ):
+            policy = policy.later
+        return policy
 
     @cached_property
     def question(self) -> bytes:

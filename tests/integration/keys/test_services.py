@@ -12,6 +12,7 @@ from keys import services, windows
 from keys.core.access import KeyStatus
 from keys.core.limits import AMOUNT_MAX, Unit
 from keys.core.secret import digest, well_formed
+from keys.inheritance import Holding
 from keys.invalidation import CHANNEL
 from keys.limiter import shard_tag
 from keys.models import RATE_MAX, ApiKey, AuditEvent, Budget, ClaudeModel, Maintenance, Team
@@ -305,7 +306,7 @@ def test_a_reset_empties_the_window_and_keeps_what_is_held(
     apikey = a_key(team=team, budgets=[])
     budget = a_budget(apikey)
     tag = shard_tag(holder_shard(team))
-    window = f"{tag}:w:{budget_limit(budget).window_name}"
+    window = f"{tag}:w:{budget_limit(Holding(apikey, budget)).window_name}"
     valkey.hset(window, mapping={"u": 70, "h": 5, "b9": 70, "lo": 9, "hi": 9})
     with django_capture_on_commit_callbacks(execute=True):
         services.budget_reset(budget=budget, acting_user=None)
@@ -317,7 +318,7 @@ def test_a_reset_is_of_the_instant_when_the_window_was_emptied(heard, valkey):
     # Not of the commit before: what was charged in between would come back with a cold start.
     apikey = a_key(budgets=[])
     budget = a_budget(apikey)
-    limit = budget_limit(budget)
+    limit = budget_limit(Holding(apikey, budget))
     window = f"{shard_tag(holder_shard(apikey))}:w:{limit.window_name}"
     valkey.hset(window, mapping={"u": 70, "h": 0, "b9": 70, "lo": 9, "hi": 9})
     told = heard(lambda: services.budget_reset(budget=budget, acting_user=None))
