@@ -52,6 +52,7 @@ RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E042", "DATABASE_CONNECTIONS_MAX", 1, 1000, "All processes together share Postgres' own."),
     ("E043", "UPSTREAM_ATTEMPTS_MAX", 1, 20, "Each account failing costs one."),
     ("E044", "UPSTREAM_RETRY_SECONDS_MAX", 0, 600, "A client waits this long for its error."),
+    ("E051", "MANAGEMENT_RPM", 1, 10**6, "It bounds what a program gone wild costs."),
     ("E045", "VALKEY_MEMORY_BYTES_MAX", 0, 2**42, "0 takes what fits the machine."),
 )
 

@@ -172,6 +172,12 @@ EVENTS_KEEP_S = env.integer(
     "CLAUDCODE_EVENTS_KEEP_S", 60, "How long a written event stays in Valkey."
 )
 
+# --- Management API -----------------------------------------------------------------------------
+
+MANAGEMENT_RPM = env.integer(
+    "CLAUDCODE_MANAGEMENT_RPM", 600, "Requests to `/api/v1` a minute, for each operator token."
+)
+
 # --- Django -------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -185,6 +191,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.postgres",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",  # What the page of the description is made of.
     "channels",
     "keys",
     "usage",
@@ -242,8 +250,30 @@ SECURE_REFERRER_POLICY = "same-origin"
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
 REST_FRAMEWORK = {
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["keys.api.authentication.BearerToken"],
+    "DEFAULT_PERMISSION_CLASSES": ["keys.api.authentication.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["keys.api.throttle.PerToken"],
+    "DEFAULT_PARSER_CLASSES": ["keys.api.fields.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "keys.api.paging.KeysetPagination",
+    "DEFAULT_SCHEMA_CLASS": "keys.api.schema.Schema",
+    "EXCEPTION_HANDLER": "keys.api.problems.answer",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ClaudCode management API",
+    "DESCRIPTION": "Keys, teams, models, prices, upstream accounts, usage, ledger and audit trail"
+    " of a ClaudCode gateway.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_NAME_OVERRIDES": {
+        "KeyStatus": "keys.api.apikeys.STATUSES",
+        "ExchangeStatus": "usage.api.ledger.STATUSES",
+    },
 }
 UNFOLD = {"SITE_TITLE": "ClaudCode", "SITE_HEADER": "ClaudCode", "SITE_URL": "/"}
 

@@ -1,11 +1,12 @@
 """Addresses of the site. `/v1` is not among them: `asgi.py` sends it to the data plane."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from claudcode import views
 
 urlpatterns = [
     path("", views.landing, name="landing"),
     path("admin/", admin.site.urls),
+    path("api/v1/", include("claudcode.api")),
 ]

@@ -1,0 +1,85 @@
+"""The management API at `/api/v1/`: which address is whose, and its description.
+
+What an address does is in the app that owns the rows: `keys.api`, `usage.api`, `proxy.api`.
+"""
+
+from typing import Any
+
+from django.urls import path, re_path
+from django.views.generic import TemplateView
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.exceptions import NotFound
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.routers import SimpleRouter
+from rest_framework.views import APIView
+
+from keys.api.apikeys import ApiKeys
+from keys.api.budgets import ApiKeyBudgets, TeamBudgets
+from keys.api.catalogue import Models
+from keys.api.operation import AuditTrail, EverybodysCache, MaintenanceSwitch, OwnToken
+from keys.api.teams import Teams
+from proxy.api.upstreams import Upstreams
+from usage.api.ledger import Ledger
+from usage.api.prices import Prices
+from usage.api.totals import Usage
+
+
+class Description(SpectacularJSONAPIView):
+    """What this API can do, as OpenAPI 3.1. Open to all: it is the same everywhere."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+
+class Reference(TemplateView):
+    """The description as a page. Nothing on it comes from another site."""
+
+    template_name = "claudcode/api.html"
+
+
+@extend_schema(exclude=True)
+class Unknown(APIView):
+    """Whatever has no address here."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        raise NotFound
+
+
+class Router(SimpleRouter):
+    """Addresses without a slash at the end, and numbers that are numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(trailing_slash=False, use_regex_path=False)
+
+
+router = Router()
+router.register("keys", ApiKeys, "api-keys")
+router.register("keys/<int:apikey_id>/budgets", ApiKeyBudgets, "api-key-budgets")
+router.register("teams", Teams, "api-teams")
+router.register("teams/<int:team_id>/budgets", TeamBudgets, "api-team-budgets")
+router.register("models", Models, "api-models")
+router.register("prices", Prices, "api-prices")
+router.register("upstreams", Upstreams, "api-upstreams")
+router.register("ledger", Ledger, "api-ledger")
+router.register("audit", AuditTrail, "api-audit")
+
+urlpatterns = [
+    path("openapi.json", Description.as_view(), name="api-description"),
+    path("docs", Reference.as_view(), name="api-reference"),
+    path("token", OwnToken.as_view({"get": "retrieve"}), name="api-token"),
+    path("usage", Usage.as_view({"get": "query"}), name="api-usage"),
+    path(
+        "maintenance",
+        MaintenanceSwitch.as_view({"get": "retrieve", "put": "update"}),
+        name="api-maintenance",
+    ),
+    path("cache/purge", EverybodysCache.as_view({"post": "purge"}), name="api-cache"),
+    *router.urls,
+    re_path(r"", Unknown.as_view()),
+]

@@ -1,0 +1,193 @@
+"""API keys: issue, change, disable, enable, revoke, reset, purge."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys import services
+from keys.api.base import ServiceViewSet, acting, body
+from keys.api.budgets import BudgetBody, BudgetShown, spec
+from keys.api.fields import Boolean, Id, Integer, Moment, QueryInteger, Strict, Text, Word
+from keys.api.paging import Filters
+from keys.api.problems import Conflict
+from keys.api.purging import Purged, purge
+from keys.core.access import Hangup, KeyStatus
+from keys.models import (
+    RATE_MAX,
+    WAIT_S_MAX,
+    ApiKey,
+    Team,
+    model_pattern_validator,
+    validate_cidr,
+)
+
+# Nobody maintains longer lists by hand; a network covers what more addresses would.
+LIST_LENGTH_MAX = 500
+
+STATUSES = [status.value for status in KeyStatus]
+
+
+class ApiKeyFields(Strict):
+    """The fields of a key that may be changed. What is left out stays as it is."""
+
+    name = Text(max_length=100)
+    team_id = Id(source="team", queryset=Team.objects.all(), allow_null=True, required=False)
+    owner_id = Id(source="owner", queryset=User.objects.all(), allow_null=True, required=False)
+    rpm = Integer(min_value=0, max_value=RATE_MAX, allow_null=True, required=False)
+    concurrency = Integer(min_value=0, max_value=RATE_MAX, allow_null=True, required=False)
+    models = serializers.ListField(
+        child=Text(max_length=100, validators=[model_pattern_validator]),
+        max_length=LIST_LENGTH_MAX,
+        required=False,
+        help_text="Ids or patterns such as claude-haiku-*; empty: all.",
+    )
+    cidrs = serializers.ListField(
+        child=Text(max_length=49, validators=[validate_cidr]),
+        max_length=LIST_LENGTH_MAX,
+        required=False,
+        help_text="Addresses or networks such as 10.0.0.0/8; empty: any.",
+    )
+    expires_at = Moment(allow_null=True, required=False)
+    hangup = Word(choices=[hangup.value for hangup in Hangup], required=False)
+    wait_s = Integer(min_value=0, max_value=WAIT_S_MAX, required=False)
+    cache_enabled = Boolean(required=False)
+    during_maintenance = Boolean(required=False)
+
+
+class ApiKeyIssue(ApiKeyFields):
+    """A new key. Without `budgets` it gets the documented one, with an empty list none."""
+
+    budgets = BudgetBody(many=True, required=False, max_length=20)
+
+
+class ApiKeyShown(serializers.Serializer[ApiKey]):
+    """A key as it is stored; its secret is not."""
+
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    prefix = serializers.CharField(help_text="The beginning of the secret.")
+    last_four = serializers.CharField(help_text="The end of the secret.")
+    status = serializers.ChoiceField(choices=STATUSES)
+    team_id = serializers.IntegerField(allow_null=True)
+    owner_id = serializers.IntegerField(allow_null=True)
+    rpm = serializers.IntegerField(allow_null=True)
+    concurrency = serializers.IntegerField(allow_null=True)
+    models = serializers.ListField(child=serializers.CharField())
+    cidrs = serializers.ListField(child=serializers.CharField())
+    expires_at = serializers.DateTimeField(allow_null=True)
+    hangup = serializers.ChoiceField(choices=[hangup.value for hangup in Hangup])
+    wait_s = serializers.IntegerField()
+    cache_enabled = serializers.BooleanField()
+    during_maintenance = serializers.BooleanField()
+    budgets = BudgetShown(many=True)
+    created_at = serializers.DateTimeField()
+    disabled_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+
+
+class ApiKeyIssued(ApiKeyShown):
+    """A new key with its secret, which cannot be had again."""
+
+    secret = serializers.CharField(
+        allow_null=True, help_text="null in the answer to a repeat with the same Idempotency-Key."
+    )
+
+
+class ApiKeyFilters(Filters):
+    """Which keys to list."""
+
+    status = serializers.ChoiceField(choices=STATUSES, required=False)
+    team_id = QueryInteger(min_value=1, required=False)
+    owner_id = QueryInteger(min_value=1, required=False)
+    prefix = serializers.CharField(max_length=16, required=False, help_text="The whole prefix.")
+
+
+class ApiKeys(ServiceViewSet):
+    """API keys, the newest first. A key is revoked, never deleted: the ledger points at it."""
+
+    area = "keys"
+    serializer_class = ApiKeyShown
+    filters = ApiKeyFilters
+    queryset = ApiKey.objects.prefetch_related("budgets")
+
+    def narrowed(self, rows: QuerySet[ApiKey], asked: Mapping[str, Any]) -> QuerySet[ApiKey]:
+        if status := asked.get("status"):
+            rows = rows.filter(_having(KeyStatus(status), timezone.now()))
+        exact = {name: asked[name] for name in ("team_id", "owner_id", "prefix") if name in asked}
+        return rows.filter(**exact)
+
+    @extend_schema(request=ApiKeyIssue, responses={201: ApiKeyIssued})
+    def create(self, request: Request) -> Response:
+        """Issue a key. The answer holds its secret, this once."""
+        said = body(ApiKeyIssue, request)
+        if "budgets" in said:
+            said["budgets"] = [spec(each) for each in said["budgets"]]
+        if "hangup" in said:
+            said["hangup"] = Hangup(said["hangup"])
+        apikey, secret = services.apikey_issue(**said, **acting(request))
+        shown = self.reread(apikey.pk) | {"secret": secret.text}
+        return Response(shown, status=201, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(request=ApiKeyFields, responses=ApiKeyShown)
+    def partial_update(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Change fields of a key. Gateways obey within a second."""
+        changes = body(ApiKeyFields, request, partial=True)
+        stored = services.apikey_update(
+            apikey=self.get_object(), changes=changes, **acting(request)
+        )
+        return Response(self.reread(stored.pk))
+
+    @extend_schema(request=None, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"])
+    def disable(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Refuse a key until it is enabled."""
+        apikey = self._unrevoked()
+        services.apikey_disable(apikey=apikey, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=None, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"])
+    def enable(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Let a disabled key in again."""
+        apikey = self._unrevoked()
+        services.apikey_enable(apikey=apikey, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=None, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Refuse a key for ever."""
+        apikey = self.get_object()
+        services.apikey_revoke(apikey=apikey, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=None, responses=Purged)
+    @action(detail=True, methods=["post"], url_path="purge-cache")
+    def purge_cache(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Forget every cached answer that could serve this key."""
+        return Response(purge(self.get_object(), request))
+
+    def _unrevoked(self) -> ApiKey:
+        apikey: ApiKey = self.get_object()
+        if apikey.revoked_at is not None:
+            raise Conflict("The key is revoked, which is for ever.")
+        return apikey
+
+
+def _having(status: KeyStatus, now: dt.datetime) -> Q:
+    live = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+    return {
+        KeyStatus.ACTIVE: live & Q(disabled_at=None),
+        KeyStatus.DISABLED: live & Q(disabled_at__isnull=False),
+        KeyStatus.EXPIRED: Q(revoked_at=None, expires_at__lte=now),
+        KeyStatus.REVOKED: Q(revoked_at__isnull=False),
+    }[status]

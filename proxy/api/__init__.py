@@ -1,0 +1,1 @@
+"""The part of the management API that deals with upstream accounts."""
