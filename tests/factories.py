@@ -5,6 +5,7 @@ signed in and may do nothing.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
@@ -13,8 +14,15 @@ from django.utils import timezone
 from keys.core.budget import BudgetSpec
 from keys.core.limits import Unit
 from keys.core.secret import Secret
-from keys.models import ApiKey, Budget, ClaudeModel, Team
-from keys.services import apikey_issue, budget_add, claude_model_create, team_create
+from keys.models import ApiKey, Budget, ClaudeModel, Plan, Team
+from keys.services import (
+    apikey_issue,
+    budget_add,
+    claude_model_create,
+    member_add,
+    plan_create,
+    team_create,
+)
 
 _numbers = itertools.count(1)
 
@@ -37,7 +45,13 @@ def a_team(**fields: Any) -> Team:
     return team_create(**{"name": f"team {next(_numbers)}", "acting_user": None} | fields)
 
 
-def a_budget(holder: ApiKey | Team, **fields: Any) -> Budget:
+def a_plan(*, budgets: Sequence[BudgetSpec] = (), **fields: Any) -> Plan:
+    """A plan of 60 requests a minute and 5 in flight, without budgets."""
+    name = fields.pop("name", f"plan {next(_numbers)}")
+    return plan_create(name=name, fields=fields, budgets=budgets, acting_user=None)
+
+
+def a_budget(holder: ApiKey | Plan | Team, **fields: Any) -> Budget:
     """A budget of 1,000 tokens an hour, on top of what the holder has."""
     return budget_add(holder=holder, spec=a_spec(**fields), acting_user=None)
 
@@ -70,6 +84,16 @@ def a_viewer(app: str = "keys") -> User:
         Permission.objects.filter(content_type__app_label=app, codename__startswith="view_")
     )
     return viewer
+
+
+def a_lead(*teams: Team) -> User:
+    """Someone who leads `teams`, and may do in the console what leads may."""
+    lead = User.objects.create_user(f"lead{next(_numbers)}", is_staff=True)
+    codenames = ("lead_team", "view_apikey", "add_apikey", "change_apikey")
+    lead.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    for team in teams:
+        member_add(team=team, user=lead, lead=True, acting_user=None)
+    return lead
 
 
 def a_stranger() -> User:

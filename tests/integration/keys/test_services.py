@@ -13,7 +13,6 @@ from keys.core.access import KeyStatus
 from keys.core.limits import AMOUNT_MAX, Unit
 from keys.core.secret import digest, well_formed
 from keys.inheritance import Holding
-from keys.invalidation import CHANNEL
 from keys.limiter import shard_tag
 from keys.models import RATE_MAX, ApiKey, AuditEvent, Budget, ClaudeModel, Maintenance, Team
 from keys.policy import budget_limit, holder_shard, load_policy
@@ -32,23 +31,6 @@ pytestmark = pytest.mark.django_db
 
 def last_event() -> AuditEvent:
     return AuditEvent.objects.order_by("-id")[0]
-
-
-@pytest.fixture
-def heard(valkey, django_capture_on_commit_callbacks):
-    """Runs a change and returns what gateways hear of it."""
-
-    def run(change) -> list[str]:
-        with valkey.pubsub(ignore_subscribe_messages=True) as pubsub:
-            pubsub.subscribe(CHANNEL)
-            pubsub.get_message(ignore_subscribe_messages=False, timeout=5)
-            with django_capture_on_commit_callbacks(execute=True):
-                change()
-            valkey.publish(CHANNEL, "end of test")
-            messages = iter(lambda: pubsub.get_message(timeout=5)["data"].decode(), "end of test")
-            return list(messages)
-
-    return run
 
 
 # --- Issuing ------------------------------------------------------------------------------------
