@@ -52,6 +52,11 @@ RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E042", "DATABASE_CONNECTIONS_MAX", 1, 1000, "All processes together share Postgres' own."),
     ("E043", "UPSTREAM_ATTEMPTS_MAX", 1, 20, "Each account failing costs one."),
     ("E044", "UPSTREAM_RETRY_SECONDS_MAX", 0, 600, "A client waits this long for its error."),
+    ("E060", "SESSION_IDLE_S", 60, 30 * 86_400, "An hour keeps a forgotten browser harmless."),
+    ("E061", "SESSION_AGE_S_MAX", 60, 90 * 86_400, "Twelve hours are a working day."),
+    ("E062", "SIGN_IN_FAILURES_MAX", 1, 1000, "Ten are more than anyone mistypes."),
+    ("E063", "SIGN_IN_LOCK_S", 1, 86_400, "A quarter of an hour makes guessing hopeless."),
+    ("E064", "HSTS_S", 0, 63_072_000, "0 does not ask for it; a year is the custom."),
     ("E051", "MANAGEMENT_RPM", 1, 10**6, "It bounds what a program gone wild costs."),
     ("E045", "VALKEY_MEMORY_BYTES_MAX", 0, 2**42, "0 takes what fits the machine."),
 )
@@ -169,6 +174,17 @@ def _trusted_proxies() -> Findings:
                 f"CLAUDCODE_TRUSTED_PROXIES holds {cidr!r}, which is no network.",
                 "Give CIDRs by commas: 10.0.0.0/8,fd00::/8.",
             )
+
+
+@_checks.append
+def _proxy_of_https() -> Findings:
+    if settings.PUBLIC_URL.startswith("https://") and not settings.TRUSTED_PROXIES:
+        yield Warning(
+            "The public address is https, but no reverse proxy is trusted to say so.",
+            hint="Set CLAUDCODE_TRUSTED_PROXIES to the proxy that ends TLS: without it http is not"
+            " redirected, and all failed sign-ins seem to come from the proxy.",
+            id="claudcode.W002",
+        )
 
 
 @_checks.append

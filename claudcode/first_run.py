@@ -1,6 +1,5 @@
 """What an empty installation gets once: an upstream account, an operator, a first API key."""
 
-import secrets
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
@@ -8,6 +7,8 @@ from django.db import transaction
 
 from keys.models import ApiKey
 from keys.services import apikey_issue
+from operators.roles import Role
+from operators.services import operator_add
 from proxy.accounts import environment_describes
 from proxy.models import Source, UpstreamAccount
 from proxy.services import upstream_from_environment
@@ -55,8 +56,9 @@ def first_secrets() -> FirstSecrets:
     operator = User.objects.filter(is_superuser=True).order_by("pk").first()
     password = None
     if operator is None:
-        password = secrets.token_urlsafe(15)
-        operator = User.objects.create_superuser(OPERATOR, password=password)
+        operator, password = operator_add(
+            username=OPERATOR, roles=[Role.ADMIN], superuser=True, acting_user=None
+        )
     if ApiKey.objects.exists():
         return FirstSecrets(password, None)
     _, secret = apikey_issue(name=FIRST_KEY, acting_user=operator)

@@ -52,6 +52,8 @@ def configuration(level: str) -> dict[str, Any]:
             "django.server": {"handlers": [], "level": level, "propagate": True},
             # Two lines a second, for ever, saying that the drain and the sweep ran.
             "celery": {"level": "WARNING"},
+            # The audit trail has each sign-in and each refusal, with the account.
+            "axes": {"level": "ERROR"},
             "uvicorn.error": {"level": "WARNING"},
         },
     }

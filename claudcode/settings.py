@@ -4,7 +4,9 @@ Knows nothing of the embedded engines: `manage.py` exports their addresses befor
 Each value that can be wrong has a check in `checks.py`, each setting a row in `docs/settings.md`.
 """
 
-from claudcode import env, logging, stores
+from datetime import timedelta
+
+from claudcode import browser, env, logging, stores
 
 BASE_DIR = env.ROOT
 
@@ -59,6 +61,27 @@ LOG_LEVEL = env.text(
 ).upper()
 SUPERVISED = env.boolean(
     "CLAUDCODE_SUPERVISED", False, "Set by `manage.py up` for its processes: end when it ends."
+)
+
+# --- Signing in ---------------------------------------------------------------------------------
+
+REQUIRE_2FA = env.boolean(
+    "CLAUDCODE_REQUIRE_2FA", False, "Nobody enters the console without a second factor."
+)
+SESSION_IDLE_S = env.integer(
+    "CLAUDCODE_SESSION_IDLE_S", 3600, "After this long without a page, operators sign in again."
+)
+SESSION_AGE_S_MAX = env.integer(
+    "CLAUDCODE_SESSION_AGE_S_MAX", 43_200, "After this long they sign in again in any case."
+)
+SIGN_IN_FAILURES_MAX = env.integer(
+    "CLAUDCODE_SIGN_IN_FAILURES_MAX", 10, "Failed sign-ins after which an address has to wait."
+)
+SIGN_IN_LOCK_S = env.integer("CLAUDCODE_SIGN_IN_LOCK_S", 900, "How long it has to wait then.")
+HSTS_S = env.integer(
+    "CLAUDCODE_HSTS_S",
+    31_536_000,
+    "How long browsers insist on https once they came by it, if the public address is https.",
 )
 
 # --- Upstream -----------------------------------------------------------------------------------
@@ -194,20 +217,31 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",  # What the page of the description is made of.
     "channels",
+    "csp",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
     "keys",
     "usage",
     "proxy",
+    "operators",  # Behind those whose permissions its roles are made of.
     "claudcode",
 ]
 MIDDLEWARE = [
+    "claudcode.middleware.TrustedProxies",  # First: all others go by the address and the scheme.
     "django.middleware.security.SecurityMiddleware",
+    "claudcode.middleware.PermissionsPolicy",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "operators.middleware.SignInSteps",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "claudcode.urls"
 ASGI_APPLICATION = "claudcode.asgi.application"
@@ -228,14 +262,6 @@ TEMPLATES = [
 DATABASES = {"default": stores.database(DATABASE_URL, DATABASE_CONNECTIONS_MAX)}
 CACHES = {"default": stores.cache(VALKEY_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {
-        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
-        "OPTIONS": {"min_length": 12},
-    },
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
 LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
@@ -243,12 +269,6 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 # Static files are served out of the apps' own folders, so no `collectstatic` is owed to anyone.
 WHITENOISE_USE_FINDERS = True
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
-X_FRAME_OPTIONS = "DENY"
-SECURE_REFERRER_POLICY = "same-origin"
-SILENCED_SYSTEM_CHECKS: list[str] = []
-
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["keys.api.authentication.BearerToken"],
     "DEFAULT_PERMISSION_CLASSES": ["keys.api.authentication.HasScope"],
@@ -275,7 +295,67 @@ SPECTACULAR_SETTINGS = {
         "ExchangeStatus": "usage.api.ledger.STATUSES",
     },
 }
-UNFOLD = {"SITE_TITLE": "ClaudCode", "SITE_HEADER": "ClaudCode", "SITE_URL": "/"}
+UNFOLD = {
+    "SITE_TITLE": "ClaudCode",
+    "SITE_HEADER": "ClaudCode",
+    "SITE_URL": "/",
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": "/admin/password_change/"},
+            {"title": "Two-factor sign-in", "link": "/admin/second-factor/"},
+        ]
+    },
+}
+
+# --- Django's safety ----------------------------------------------------------------------------
+
+HTTPS = PUBLIC_URL.startswith("https://")
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # First: it refuses those who are locked out unheard.
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
+SESSION_COOKIE_AGE = SESSION_IDLE_S
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# Lax: a link to a page of the console, as in a mail, finds its reader signed in.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# Only a named proxy is asked for the scheme: `claudcode.middleware` drops what others claim.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+# Without a named proxy every request looks like plain http, and would be redirected for ever.
+SECURE_SSL_REDIRECT = HTTPS and bool(TRUSTED_PROXIES)
+SECURE_HSTS_SECONDS = HSTS_S if HTTPS else 0
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = browser.content_security_policy()
+SILENCED_SYSTEM_CHECKS = [
+    # Other names below ours, and the lists that browsers are shipped with, are not ours to decide.
+    "security.W005",
+    "security.W021",
+]
+OTP_TOTP_ISSUER = "ClaudCode"
+AXES_FAILURE_LIMIT = SIGN_IN_FAILURES_MAX
+AXES_COOLOFF_TIME = timedelta(seconds=SIGN_IN_LOCK_S)
+AXES_LOCKOUT_PARAMETERS = ["ip_address"]
+AXES_CLIENT_IP_CALLABLE = "operators.throttle.network"
+AXES_USERNAME_CALLABLE = "operators.throttle.no_name"
+AXES_LOCKOUT_CALLABLE = "operators.throttle.locked_out"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# The audit trail has what these would hold.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 
 # --- Celery -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from claudcode import views
 
 urlpatterns = [
     path("", views.landing, name="landing"),
+    path("admin/", include("operators.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("claudcode.api")),
 ]

@@ -54,7 +54,7 @@ def _operator(secrets: FirstSecrets) -> list[str]:
         return []
     return [
         f"  Operator   {OPERATOR}",
-        f"  Password   {secrets.operator_password}   (shown this once)",
+        f"  Password   {secrets.operator_password}   (shown this once; replace it at sign-in)",
     ]
 
 

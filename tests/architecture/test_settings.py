@@ -7,7 +7,7 @@ from django.conf import settings
 
 from claudcode import env
 
-OURS = ("claudcode", "keys", "usage", "proxy")
+OURS = ("claudcode", "operators", "keys", "usage", "proxy")
 READERS = [
     path
     for package in OURS

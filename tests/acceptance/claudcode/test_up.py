@@ -172,13 +172,13 @@ def test_what_was_asked_is_in_the_ledger_soon(up):
     assert wait_until(lambda: len(ledger(up.state)) > 0, seconds=20)
 
 
-def test_the_operator_can_sign_in_with_the_printed_password(up):
+def test_the_operator_has_the_printed_password_until_the_first_sign_in(up):
     password = re.search(r"Password +(\S+)", up.output)[1]
     script = (
-        "from django.contrib.auth import authenticate;"
-        f"print(authenticate(username='operator', password={password!r}).is_superuser)"
+        "from django.contrib.auth.models import User; u = User.objects.get(username='operator');"
+        f"print(u.check_password({password!r}), u.is_superuser, hasattr(u, 'temporary_password'))"
     )
-    assert manage(up.state, "shell", "-v0", "-c", script).stdout.strip() == "True"
+    assert manage(up.state, "shell", "-v0", "-c", script).stdout.strip() == "True True True"
 
 
 def test_the_simulator_is_announced(up):

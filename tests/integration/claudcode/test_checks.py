@@ -34,7 +34,8 @@ def test_the_defaults_are_right():
         ({"LEASE_RENEW_S": 40}, "E013"),
         ({"BODY_BYTES_MAX": 2048, "BODIES_BYTES_MAX": 1024}, "E014"),
         ({"CREDENTIAL_KEYS": ["x" * 44]}, "E015"),
-        ({"DEBUG": True, "PUBLIC_URL": "https://claude.example.com"}, "W001"),
+        ({"DEBUG": True, "PUBLIC_URL": "http://claude.example.com"}, "W001"),
+        ({"PUBLIC_URL": "https://claude.example.com"}, "W002"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

@@ -1,0 +1,44 @@
+"""`manage.py operator_rescue`: the way back in for whoever lost a password or a second factor."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from axes.utils import reset
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError
+
+from operators.services import password_reset, second_factor_remove
+
+
+class Command(BaseCommand):
+    help = "Give a temporary password, remove a second factor, or end all waits at the sign-in."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("username", nargs="?")
+        parser.add_argument("--password", action="store_true", help="print a temporary password")
+        parser.add_argument("--second-factor", action="store_true", help="remove it")
+        parser.add_argument("--unlock", action="store_true", help="let every address sign in")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        if not any(options[name] for name in ("password", "second_factor", "unlock")):
+            raise CommandError("Say what: --password, --second-factor or --unlock.")
+        if options["unlock"]:
+            reset()
+            self.stderr.write("No address has to wait any more.")
+        if options["password"] or options["second_factor"]:
+            self._rescue(_account(options["username"]), options)
+
+    def _rescue(self, user: User, options: dict[str, Any]) -> None:
+        if options["second_factor"]:
+            done = second_factor_remove(user=user, acting_user=None)
+            self.stderr.write("Second factor removed." if done else "There was no second factor.")
+        if options["password"]:
+            self.stdout.write(password_reset(user=user, acting_user=None))
+            self.stderr.write("Shown this once. It is replaced at the first sign-in.")
+
+
+def _account(username: str | None) -> User:
+    try:
+        return User.objects.get(username=username or "")
+    except User.DoesNotExist as error:
+        raise CommandError("Name an account that exists.") from error

@@ -1,0 +1,118 @@
+"""The second factor of a sign-in: codes of an authenticator app, and recovery codes for its loss.
+
+Codes of the app are checked by django-otp: each is good once, and every wrong one makes the next
+wait twice as long. Of recovery codes only digests are stored, keyed with the secret key; each is
+good once. Nothing here knows requests or pages.
+"""
+
+import base64
+import enum
+import secrets
+
+import segno
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+ISSUED_CODES = 10
+# 50 bits each: nobody finds one in the digests without the key, and online they wait.
+CODE_LENGTH = 10
+# Without the letters and digits that are mistaken for each other.
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+# All that django-otp's column holds; 80 bits.
+DIGEST_LENGTH = 16
+NAME = "authenticator app"
+
+
+class Passed(enum.StrEnum):
+    """By what a code was accepted."""
+
+    APP = "authenticator app"
+    RECOVERY = "recovery code"
+
+
+def factor_of(user: User) -> TOTPDevice | None:
+    """Return the second factor of `user` if it is set up."""
+    device: TOTPDevice | None = TOTPDevice.objects.filter(user=user, confirmed=True).first()
+    return device
+
+
+def begun(user: User) -> TOTPDevice:
+    """Return the factor that `user` is setting up; it counts for nothing until confirmed."""
+    device: TOTPDevice
+    device, _ = TOTPDevice.objects.get_or_create(
+        user=user, confirmed=False, defaults={"name": NAME}
+    )
+    return device
+
+
+def verify(user: User, code: str) -> Passed | None:
+    """Use up `code`; return by what it was accepted, `None` when it was not."""
+    text = "".join(code.split()).replace("-", "").lower()
+    kind = TOTPDevice if text.isdecimal() and len(text) == 6 else StaticDevice
+    with transaction.atomic():
+        # Locked, so that two requests cannot use one code.
+        device = kind.objects.select_for_update().filter(user=user, confirmed=True).first()
+        if device is None:
+            return None
+        if kind is TOTPDevice:
+            return Passed.APP if device.verify_token(text) else None
+        return Passed.RECOVERY if device.verify_token(_digest(text)) else None
+
+
+def wait_s(user: User) -> int:
+    """Return for how long the app's codes are refused because wrong ones were given; 0: not."""
+    device = factor_of(user)
+    allowed, why = device.verify_is_allowed() if device else (True, None)
+    if allowed or not why or "locked_until" not in why:
+        return 0
+    left_s = float((why["locked_until"] - timezone.now()).total_seconds())
+    return max(1, int(left_s) + 1)
+
+
+def codes_left(user: User) -> int:
+    """Return how many recovery codes are unused."""
+    left: int = StaticDevice.objects.filter(user=user, token_set__isnull=False).count()
+    return left
+
+
+def recovery_codes_make(user: User) -> list[str]:
+    """Replace the recovery codes of `user`; return the new ones, which nobody can show again."""
+    texts = [
+        "".join(secrets.choice(ALPHABET) for _ in range(CODE_LENGTH)) for _ in range(ISSUED_CODES)
+    ]
+    StaticDevice.objects.filter(user=user).delete()
+    device = StaticDevice.objects.create(user=user, name=Passed.RECOVERY.value)
+    for text in texts:
+        device.token_set.create(token=_digest(text))
+    return [f"{text[:5]}-{text[5:]}" for text in texts]
+
+
+def forget(user: User) -> bool:
+    """Remove every factor of `user`, one being set up too; return whether one was in force."""
+    in_force = factor_of(user) is not None
+    TOTPDevice.objects.filter(user=user).delete()
+    StaticDevice.objects.filter(user=user).delete()
+    return in_force
+
+
+def typed_key(device: TOTPDevice) -> str:
+    """Return the key as it is typed into an app that cannot read the picture."""
+    text = base64.b32encode(device.bin_key).decode().rstrip("=")
+    return " ".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
+def picture(device: TOTPDevice) -> str:
+    """Return the key as a QR code in SVG, drawn here: it is sent to nobody."""
+    drawn: str = segno.make(device.config_url, micro=False).svg_inline(
+        scale=5, border=4, light="#fff", title="QR code of the key", omitsize=False
+    )
+    return drawn
+
+
+def _digest(text: str) -> str:
+    keyed = salted_hmac("operators.recovery_code", text, algorithm="sha256").digest()
+    return base64.b32encode(keyed).decode()[:DIGEST_LENGTH]
