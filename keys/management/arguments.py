@@ -7,20 +7,30 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from keys.core.budget import BadBudget, BudgetSpec, parse_tokens, parse_usd
+from keys.core.budget import BadBudget, BudgetSpec, parse_tokens, parse_usd, parse_window
+from keys.core.terms import INHERIT
 
 NONE = "none"
 
 
-def add_limits(parser: ArgumentParser, *, rpm: int | None, concurrency: int | None) -> None:
-    """Add --rpm, --concurrency, --tokens, --usd, --strict and --anchored, with these defaults."""
+def add_limits(
+    parser: ArgumentParser, *, rpm: int | None, concurrency: int | None, plan: bool = False
+) -> None:
+    """Add --rpm, --concurrency, --tokens, --usd, --strict and --anchored, with these defaults.
+
+    With `plan` what is not given is `INHERIT`: that of a plan, the default only without one.
+    """
     parser.add_argument(
-        "--rpm", type=rate, default=rpm, metavar="N", help=_rate_help("requests a minute", rpm)
+        "--rpm",
+        type=rate,
+        default=INHERIT if plan else rpm,
+        metavar="N",
+        help=_rate_help("requests a minute", rpm),
     )
     parser.add_argument(
         "--concurrency",
         type=rate,
-        default=concurrency,
+        default=INHERIT if plan else concurrency,
         metavar="N",
         help=_rate_help("exchanges in flight at once", concurrency),
     )
@@ -48,6 +58,33 @@ def add_limits(parser: ArgumentParser, *, rpm: int | None, concurrency: int | No
         action="store_true",
         help="start a budget's window at its first use and empty it all at once",
     )
+
+
+def add_amount(parser: ArgumentParser) -> None:
+    """Add --tokens and --usd, of which one budget must be given."""
+    amount = parser.add_mutually_exclusive_group(required=True)
+    amount.add_argument(
+        "--tokens", type=_budget(parse_tokens), metavar="N/WINDOW", help="such as 5000000/5h"
+    )
+    amount.add_argument("--usd", type=_budget(parse_usd), metavar="N/WINDOW", help="such as 20/30d")
+
+
+def window(text: str) -> int:
+    """Read a window such as 15m, 5h or 30d."""
+    try:
+        return parse_window(text)
+    except BadBudget as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def span(text: str) -> dt.timedelta:
+    """Read a stretch of time such as 90s, 15m, 5h, 30d or 2w, or 0 for none."""
+    if text == "0":
+        return dt.timedelta(0)
+    try:
+        return dt.timedelta(seconds=parse_window(text))
+    except BadBudget as error:
+        raise ArgumentTypeError(str(error).replace("window", "stretch of time")) from error
 
 
 def budgets(options: dict[str, Any], default: tuple[BudgetSpec, ...]) -> list[BudgetSpec]:

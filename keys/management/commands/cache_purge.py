@@ -3,8 +3,8 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.models import Q
 
+from keys.management.rows import find_key, find_team
 from keys.models import ApiKey, Team
 from keys.purge import EntriesRemain, cache_purge
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         holder: ApiKey | Team | None = None
         if not options["all"]:
-            holder = _key(options["key"]) if options["key"] else _team(options["team"])
+            holder = find_key(options["key"]) if options["key"] else find_team(options["team"])
         try:
             deleted = cache_purge(holder=holder, acting_user=None)
         except EntriesRemain as error:
@@ -35,22 +35,3 @@ class Command(BaseCommand):
                 " and they expire by themselves."
             ) from error
         self.stdout.write(f"Purged the cache of {holder or 'everybody'}: {deleted:,} entries.")
-
-
-def _key(text: str) -> ApiKey:
-    wanted = Q(prefix=text)
-    if text.isascii() and text.isdigit() and len(text) < 19:
-        wanted |= Q(pk=int(text))
-    found = list(ApiKey.objects.filter(wanted)[:2])
-    if not found:
-        raise CommandError(f"No key has the prefix or the id '{text}'.")
-    if len(found) > 1:
-        raise CommandError(f"Several keys have the prefix '{text}'. Name one by its id.")
-    return found[0]
-
-
-def _team(name: str) -> Team:
-    team = Team.objects.filter(name=name).first()
-    if team is None:
-        raise CommandError(f"There is no team '{name}'.")
-    return team

@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.management import arguments
+from keys.management.rows import find_plan
 from keys.services import team_create
 
 
@@ -16,6 +17,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="unique among teams")
+        parser.add_argument(
+            "--plan", help="name of a plan: the most that a lead of the team may give a key"
+        )
         arguments.add_limits(parser, rpm=None, concurrency=None)
         parser.add_argument(
             "--no-cache", action="store_true", help="never answer its keys from the response cache"
@@ -31,6 +35,7 @@ class Command(BaseCommand):
             team = team_create(
                 name=options["name"],
                 acting_user=None,
+                plan=find_plan(options["plan"]) if options["plan"] else None,
                 rpm=options["rpm"],
                 concurrency=options["concurrency"],
                 cache_enabled=not options["no_cache"],
