@@ -6,6 +6,8 @@ Each value that can be wrong has a check in `checks.py`, each setting a row in `
 
 from datetime import timedelta
 
+from django.templatetags.static import static
+
 from claudcode import browser, env, logging, stores
 
 BASE_DIR = env.ROOT
@@ -206,6 +208,7 @@ MANAGEMENT_RPM = env.integer(
 INSTALLED_APPS = [
     "daphne",  # First: it replaces `runserver` with one that speaks ASGI.
     "unfold",  # Before the admin, whose templates it replaces.
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -267,6 +270,7 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
 # Static files are served out of the apps' own folders, so no `collectstatic` is owed to anyone.
 WHITENOISE_USE_FINDERS = True
 REST_FRAMEWORK = {
@@ -299,6 +303,9 @@ UNFOLD = {
     "SITE_TITLE": "ClaudCode",
     "SITE_HEADER": "ClaudCode",
     "SITE_URL": "/",
+    "DASHBOARD_CALLBACK": "claudcode.console.home.dashboard",
+    "STYLES": [lambda _request: static("console/console.css")],
+    "SCRIPTS": [lambda _request: static("console/console.js")],
     "ACCOUNT": {
         "navigation": [
             {"title": "Change password", "link": "/admin/password_change/"},

@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.urls import include, path
 
 from claudcode import views
+from claudcode.console import home
 
 urlpatterns = [
     path("", views.landing, name="landing"),
     path("admin/", include("operators.urls")),
+    path("admin/live/", home.fragment_view, name="console_home_live"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("claudcode.api")),
 ]

@@ -67,10 +67,10 @@ _SUMS = tuple(field.name for field in fields(Totals))
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
-    """What was used in one hour."""
+class Step:
+    """What was used in one hour or on one day, that began at `at`."""
 
-    hour: dt.datetime
+    at: dt.datetime
     totals: Totals
 
 
@@ -97,24 +97,43 @@ def so_far(now: dt.datetime) -> tuple[Totals, Totals]:
 
     Of yesterday's hour that has its counterpart running now, as much counts as has passed of it.
     """
-    midnight, hour = _midnight(now), _hour(now)
-    whole = totals(midnight - DAY, hour - DAY)
+    today, hour = midnight(now), hour_of(now)
+    whole = totals(today - DAY, hour - DAY)
     begun = totals(hour - DAY, hour - DAY + HOUR)
     share = (now - hour) / HOUR
     yesterday = {n: getattr(whole, n) + round(share * getattr(begun, n)) for n in _SUMS}
-    return totals(midnight, now), Totals(**yesterday)
+    return totals(today, now), Totals(**yesterday)
 
 
-def by_hour(since: dt.datetime, before: dt.datetime, **held_by: int) -> list[Hour]:
-    """Return each hour of [since, before), with those in which nothing was used."""
-    return _filled(since, before, HOUR, _hours(since, before, **held_by).values(at=F("hour")))
+def series(
+    since: dt.datetime, before: dt.datetime, step: dt.timedelta, **held_by: int
+) -> list[Step]:
+    """Return each hour or day of [since, before), with those in which nothing was used.
+
+    `step` is `HOUR` or `DAY`, and `since` the beginning of one.
+    """
+    found = _hours(since, before, **held_by).values(at=_beginning(step)).annotate(**_sums())
+    known = {row["at"]: _totals(row) for row in found}
+    count = -((since - before) // step)
+    return [Step(at, known.get(at, Totals())) for at in (since + n * step for n in range(count))]
 
 
-def by_day(since: dt.datetime, before: dt.datetime, **held_by: int) -> list[Hour]:
-    """Return each day of [since, before), with those on which nothing was used."""
-    found = _hours(since, before, **held_by)
-    days = found.values(at=TruncDay("hour", tzinfo=dt.UTC))
-    return _filled(_midnight(since), before, DAY, days)
+def costs_by_model(
+    since: dt.datetime, before: dt.datetime, step: dt.timedelta, **held_by: int
+) -> dict[str, dict[dt.datetime, int]]:
+    """Return what each model cost in each hour or day of [since, before), where it cost anything.
+
+    The dearest first.
+    """
+    found = (
+        _hours(since, before, **held_by)
+        .values("model", at=_beginning(step))
+        .annotate(cost=Sum("cost_nanousd"))
+    )
+    costs: dict[str, dict[dt.datetime, int]] = {}
+    for row in found:
+        costs.setdefault(row["model"], {})[row["at"]] = int(row["cost"])
+    return dict(sorted(costs.items(), key=lambda item: -sum(item[1].values())))
 
 
 def busiest(since: dt.datetime, before: dt.datetime, most: int) -> list[tuple[int, Totals]]:
@@ -154,7 +173,7 @@ def charged(limits: Iterable[Limit], now: dt.datetime) -> dict[Limit, int]:
 
 
 def _charged(limits: list[Limit], holder: str, now: dt.datetime) -> dict[Limit, int]:
-    since = [_hour(max(now - dt.timedelta(seconds=li.window_s), _reset_at(li))) for li in limits]
+    since = [hour_of(max(now - dt.timedelta(seconds=li.window_s), _reset_at(li))) for li in limits]
     parameters = {
         "places": list(range(len(limits))),
         "ids": [holder_of(limit.scope)[f"{holder}_id"] for limit in limits],
@@ -174,13 +193,13 @@ def _reset_at(limit: Limit) -> dt.datetime:
 
 
 def _costs(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[int, int]]:
-    midnight = _midnight(now)
+    today = midnight(now)
     found = (
-        HourlyRollup.objects.filter(apikey__in=apikey_ids, hour__gte=midnight.replace(day=1))
+        HourlyRollup.objects.filter(apikey__in=apikey_ids, hour__gte=today.replace(day=1))
         .order_by()
         .values("apikey_id")
         .annotate(
-            today=Coalesce(Sum("cost_nanousd", filter=Q(hour__gte=midnight)), 0),
+            today=Coalesce(Sum("cost_nanousd", filter=Q(hour__gte=today)), 0),
             month=Sum("cost_nanousd"),
         )
     )
@@ -188,7 +207,7 @@ def _costs(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[int
 
 
 def _sparks(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[int, ...]]:
-    first = _hour(now) - (SPARK_HOURS - 1) * HOUR
+    first = hour_of(now) - (SPARK_HOURS - 1) * HOUR
     found = (
         HourlyRollup.objects.filter(apikey__in=apikey_ids, hour__gte=first)
         .order_by()
@@ -203,12 +222,8 @@ def _sparks(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[in
     return {pk: tuple(counts) for pk, counts in sparks.items()}
 
 
-def _filled(
-    since: dt.datetime, before: dt.datetime, step: dt.timedelta, found: QuerySet[Any, Any]
-) -> list[Hour]:
-    known = {row["at"]: _totals(row) for row in found.annotate(**_sums())}
-    count = -((since - before) // step)
-    return [Hour(at, known.get(at, Totals())) for at in (since + n * step for n in range(count))]
+def _beginning(step: dt.timedelta) -> Any:
+    return TruncDay("hour", tzinfo=dt.UTC) if step == DAY else F("hour")
 
 
 def _hours(since: dt.datetime, before: dt.datetime, **held_by: int) -> QuerySet[HourlyRollup]:
@@ -224,9 +239,11 @@ def _totals(row: Mapping[str, Any]) -> Totals:
     return Totals(**{name: int(row[name]) for name in _SUMS})
 
 
-def _midnight(at: dt.datetime) -> dt.datetime:
+def midnight(at: dt.datetime) -> dt.datetime:
+    """Return the beginning of the day, in UTC."""
     return at.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _hour(at: dt.datetime) -> dt.datetime:
+def hour_of(at: dt.datetime) -> dt.datetime:
+    """Return the beginning of the hour, in UTC."""
     return at.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)

@@ -5,11 +5,14 @@ session, no message, no log. The same form sent again, by a reload or a second c
 second key.
 """
 
+import datetime as dt
 import hashlib
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import Field, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
@@ -17,16 +20,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import services
 from keys.admin import budgets
 from keys.admin.actions import ApiKeyActions
-from keys.admin.base import acting, purge
+from keys.admin.base import CappedPaginator, acting, purge
+from keys.admin.snippets import snippets
 from keys.changes import require_future, require_offered
-from keys.core.access import Hangup, KeyStatus
-from keys.models import ApiKey, Budget
+from keys.core.access import Hangup, KeyStatus, may_match
+from keys.core.secret import PREFIX_LENGTH
+from keys.models import ApiKey, Budget, ClaudeModel, Team
 
 FIELDS = (
     "name",
@@ -45,6 +51,8 @@ FIELDS = (
 ISSUED = "apikeys_issued"
 # More forms than anyone has open; each entry is 64 characters of a session row.
 ISSUED_MAX = 20
+# What a name may match before the search is too wide to be meant.
+HOLDERS_MAX = 100
 
 
 class ApiKeyForm(forms.ModelForm):
@@ -62,11 +70,16 @@ class ApiKeyForm(forms.ModelForm):
 class StatusFilter(admin.SimpleListFilter):
     """Keys by the state of their life."""
 
-    title = "status"
+    title = "Does it work?"
     parameter_name = "status"
 
     def lookups(self, *_args: Any) -> list[tuple[str, str]]:
-        return [(status.value, status.value) for status in KeyStatus]
+        return [
+            (KeyStatus.ACTIVE, "Yes"),
+            (KeyStatus.DISABLED, "No, it is disabled"),
+            (KeyStatus.EXPIRED, "No, it has expired"),
+            (KeyStatus.REVOKED, "No, it is revoked for ever"),
+        ]
 
     def queryset(self, _request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
         live = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
@@ -79,6 +92,25 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(wanted[self.value()]) if self.value() in wanted else queryset
 
 
+class ExpiryFilter(admin.SimpleListFilter):
+    """Keys that work now and will not for long."""
+
+    title = "Does it expire soon?"
+    parameter_name = "expires"
+
+    def lookups(self, *_args: Any) -> list[tuple[str, str]]:
+        return [("7", "Within 7 days"), ("30", "Within 30 days"), ("never", "It never does")]
+
+    def queryset(self, _request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        if self.value() == "never":
+            return queryset.filter(expires_at=None)
+        if self.value() not in ("7", "30"):
+            return queryset
+        now = timezone.now()
+        until = now + dt.timedelta(days=int(self.value()))
+        return queryset.filter(revoked_at=None, expires_at__gt=now, expires_at__lte=until)
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(ApiKeyActions):
     """Keys, with their budgets. A key is revoked, never deleted: the ledger points at it."""
@@ -88,13 +120,26 @@ class ApiKeyAdmin(ApiKeyActions):
     inlines = (budgets.BudgetInline,)
     autocomplete_fields = ("team", "owner")
     list_display = ("name", "masked", "state", "team", "rpm", "concurrency", "budgets")
-    list_filter = (StatusFilter, "team")
-    list_select_related = ("team",)
-    search_fields = ("name", "prefix", "last_four", "team__name", "owner__username")
+    list_filter = (StatusFilter, ExpiryFilter, ("team", AutocompleteSelectFilter))
+    list_filter_submit = True
+    list_select_related = ("team", "owner")
+    search_fields = ("name",)  # Shows the box; `get_search_results` does the searching.
+    search_help_text = "A name, the last four characters, an owner, a team, or sk-cc-…"
+    paginator = CappedPaginator
+    list_per_page = 50
+    sortable_by = ()
     actions_list = ("purge_everything",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         return super().get_queryset(request).prefetch_related("budgets")
+
+    def get_search_results(
+        self, _request: HttpRequest, queryset: QuerySet[ApiKey], search_term: str
+    ) -> tuple[QuerySet[ApiKey], bool]:
+        term = search_term.strip()
+        if term.startswith("sk-cc-"):
+            return queryset.filter(prefix=term[:PREFIX_LENGTH]), False
+        return (queryset.filter(_found_by(term)) if term else queryset), False
 
     def get_fields(self, _request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         return (*FIELDS, *self._shown(obj))
@@ -199,7 +244,10 @@ class ApiKeyAdmin(ApiKeyActions):
         issued = [*request.session.get(ISSUED, []), _fingerprint(request)]
         request.session[ISSUED] = issued[-ISSUED_MAX:]
         page = self._page(request, "issued", f"{obj.name} is issued")
-        page.context_data |= {"apikey": obj, "secret_text": request.issued_secret.text}
+        secret_text = request.issued_secret.text
+        base_url = (settings.PUBLIC_URL or request.build_absolute_uri("/")).rstrip("/")
+        ready = snippets(base_url=base_url, secret=secret_text, model=_example_model(obj))
+        page.context_data |= {"apikey": obj, "secret_text": secret_text, "snippets": ready}
         page["Cache-Control"] = "no-store"
         return page
 
@@ -224,6 +272,25 @@ class ApiKeyAdmin(ApiKeyActions):
         if obj is None:
             return ()
         return ("masked", "state", "created_at", "created_by", "disabled_at", "revoked_at")
+
+
+def _example_model(apikey: ApiKey) -> str:
+    """Return a model that the key may call, the first on the list."""
+    known = ClaudeModel.objects.filter(enabled=True).values_list("model_id", flat=True)
+    allowed = (m for m in known if not apikey.models or any(may_match(p, m) for p in apikey.models))
+    return next(allowed, "claude-sonnet-4-5")
+
+
+def _found_by(term: str) -> Q:
+    # As numbers, so that Postgres sees how few they are and takes the index.
+    owners = User.objects.filter(username__icontains=term).values_list("pk", flat=True)
+    teams = Team.objects.filter(name__icontains=term).values_list("pk", flat=True)
+    return (
+        Q(name__icontains=term)
+        | Q(last_four=term)
+        | Q(owner__in=list(owners.order_by("-pk")[:HOLDERS_MAX]))
+        | Q(team__in=list(teams.order_by("-pk")[:HOLDERS_MAX]))
+    )
 
 
 def _fingerprint(request: HttpRequest) -> str:

@@ -1,12 +1,16 @@
 """What the console's pages share: who acts, and how the services' refusals are shown."""
 
+import datetime as dt
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.functional import cached_property
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
 from keys.models import ApiKey, Team
@@ -35,6 +39,38 @@ def purge(page: ModelAdmin, request: HttpRequest, holders: Iterable[ApiKey | Tea
         page.message_user(request, ENTRIES_REMAIN, messages.ERROR)
     else:
         page.message_user(request, f"Response cache purged: {deleted:,} entries.")
+
+
+def moment(at: dt.datetime) -> str:
+    """Return an instant for a page: the script says it in the reader's zone, relative to now."""
+    utc = at.astimezone(dt.UTC)
+    return format_html(
+        '<time class="cc-time" datetime="{}" title="{}">{}</time>',
+        utc.isoformat(),
+        f"{utc:%Y-%m-%d %H:%M:%S} UTC",
+        f"{utc:%Y-%m-%d %H:%M} UTC",
+    )
+
+
+class CappedPaginator(Paginator):
+    """Pages of a list that may be huge: rows are counted up to `most`, and never further."""
+
+    most = 1_000
+    template_name = "admin/console/pages_capped.html"
+
+    @cached_property
+    def count(self) -> int:
+        return min(self.most, self._counted)
+
+    @property
+    def capped(self) -> bool:
+        """Whether there are more rows than were counted."""
+        return self._counted > self.most
+
+    @cached_property
+    def _counted(self) -> int:
+        some = self.object_list.order_by()[: self.most + 1]
+        return some.count()
 
 
 class ServiceAdmin(ModelAdmin):

@@ -55,15 +55,27 @@ def test_hours_without_use_are_there(used):
     apikey = a_key()
     used(apikey, 2)
     since = NOW.replace(hour=9, minute=0)
-    assert [hour.totals.requests for hour in reports.by_hour(since, NOW)] == [0, 1, 0, 0]
+    assert [s.totals.requests for s in reports.series(since, NOW, reports.HOUR)] == [0, 1, 0, 0]
 
 
 def test_days_begin_at_midnight_utc(used):
     apikey = a_key()
     used(apikey, 12.25)  # At 00:15 today.
     used(apikey, 12.75)  # At 23:45 yesterday.
-    days = reports.by_day(NOW - 2 * reports.DAY, NOW, apikey=apikey.pk)
-    assert [(day.hour.day, day.totals.requests) for day in days] == [(28, 0), (1, 1), (2, 1)]
+    since = reports.midnight(NOW) - 2 * reports.DAY
+    days = reports.series(since, NOW, reports.DAY, apikey=apikey.pk)
+    assert [(day.at.day, day.totals.requests) for day in days] == [(28, 0), (1, 1), (2, 1)]
+
+
+def test_costs_are_told_by_model_the_dearest_first(used):
+    apikey = a_key()
+    used(apikey, model_answered="claude-haiku-4-5", cost_nanousd=2)
+    used(apikey, model_answered="claude-opus-4-6", cost_nanousd=5)
+    used(apikey, 1, model_answered="claude-haiku-4-5", cost_nanousd=1)
+    since = reports.hour_of(NOW) - reports.HOUR
+    found = reports.costs_by_model(since, NOW, reports.HOUR, apikey=apikey.pk)
+    assert list(found) == ["claude-opus-4-6", "claude-haiku-4-5"]
+    assert found["claude-haiku-4-5"] == {since: 1, since + reports.HOUR: 2}
 
 
 def test_the_busiest_keys_come_by_cost(used):

@@ -1,0 +1,87 @@
+// What the console does in the browser: live parts, copy buttons, times in the reader's zone.
+// Every page reads without it. No part of it is in a page, so no policy has to allow that.
+(() => {
+  "use strict";
+
+  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+  const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+
+  const say = (at) => {
+    const seconds = (at - Date.now()) / 1000;
+    const away = Math.abs(seconds);
+    if (away >= 86400) return local.format(at);
+    if (away < 60) return relative.format(Math.round(seconds), "second");
+    if (away < 3600) return relative.format(Math.round(seconds / 60), "minute");
+    return relative.format(Math.round(seconds / 3600), "hour");
+  };
+
+  const tellTimes = (root) => {
+    for (const element of root.querySelectorAll("time.cc-time")) {
+      const at = new Date(element.dateTime);
+      if (Number.isNaN(at.getTime())) continue;
+      element.textContent = say(at);
+      element.title = exact.format(at);
+    }
+  };
+
+  const copy = async (button) => {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch {
+      // Without HTTPS there is no clipboard: what is selected can be copied by hand.
+      getSelection().selectAllChildren(source);
+      button.textContent = "Selected: press Ctrl+C";
+      return;
+    }
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = button.dataset.label), 2000);
+  };
+
+  // A part that reads itself again, while somebody looks.
+  const watch = (part) => {
+    const dot = () => part.querySelector(".cc-live");
+    const tell = (state, text) => {
+      if (dot()) { dot().dataset.state = state; dot().textContent = text; }
+    };
+    let since = new Date();
+    const again = async () => {
+      if (document.hidden) return;
+      if (part.contains(document.activeElement) && document.activeElement !== document.body) {
+        return; // Never under somebody's hands.
+      }
+      try {
+        const answer = await fetch(part.dataset.refresh, { headers: { "X-Requested-With": "fetch" } });
+        if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
+        part.innerHTML = await answer.text();
+        tellTimes(part);
+        since = new Date();
+      } catch {
+        tell("lost", `reconnecting; figures are of ${since.toLocaleTimeString()}`);
+      }
+    };
+    setInterval(again, 1000 * Number(part.dataset.seconds));
+    document.addEventListener("visibilitychange", again);
+  };
+
+  document.addEventListener("DOMContentLoaded", () => {
+    tellTimes(document);
+    setInterval(() => tellTimes(document), 30000);
+    document.querySelectorAll("[data-refresh]").forEach(watch);
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-copy]");
+      if (button) copy(button);
+    });
+
+    const instead = document.querySelector("[data-address]");
+    // A reload then opens what was made instead of sending the form once more.
+    if (instead) history.replaceState(null, "", instead.dataset.address);
+
+    const stored = document.getElementById("stored");
+    if (stored) {
+      const warn = (event) => { if (!stored.checked) event.preventDefault(); };
+      addEventListener("beforeunload", warn);
+    }
+  });
+})();
