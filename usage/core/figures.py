@@ -1,6 +1,6 @@
 """Figures as people read them: short, with a unit, and never `0` where nothing is known."""
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def compact(amount: int) -> str:

@@ -25,6 +25,7 @@ def test_counts_of_headlines(amount, text):
         (0, "1 s"),
         (45, "45 s"),
         (60, "1 m"),
+        (90, "1 m 30 s"),
         (8_100, "2 h 15 m"),
         (3_600, "1 h"),
         (3_605, "1 h"),
