@@ -69,7 +69,7 @@ def test_the_list_tells_how_a_key_stands(operator, used):
 def test_many_keys_cost_the_queries_of_one(operator, used, django_assert_max_num_queries):
     for _ in range(30):
         used(a_key(team=a_team(), owner=an_operator()))
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(15):
         assert len(listed(operator)) == 30
 
 
