@@ -8,6 +8,7 @@ used, whoever says the limit, so usage stays when a budget changes hands.
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.db.models import Q, prefetch_related_objects
 
@@ -97,6 +98,11 @@ def terms(apikey: ApiKey, held: Sequence[Holding], at: dt.datetime) -> Terms:
         name: getattr(plan if name in apikey.inherited else own, name) for name in INHERITABLE
     }
     return Terms(**values, budgets=own.budgets)
+
+
+def own_or_plan(apikey: ApiKey, field: str) -> Any:
+    """Return the value in force of one field, of a key read with its plan."""
+    return getattr(apikey.plan if field in apikey.inherited else apikey, field)
 
 
 def plan_terms(plan: Plan, at: dt.datetime) -> Terms:

@@ -1,8 +1,8 @@
-"""The console's pages for teams, keys, budgets, models, maintenance and the audit trail.
+"""The console's pages for teams, plans, keys, budgets, models, maintenance and the audit trail.
 
 Thin callers: every write is a service, so that whatever is done here is audited and announced.
 """
 
-from keys.admin import apikeys, audit, catalogue, teams
+from keys.admin import apikeys, audit, catalogue, plans, teams
 
-__all__ = ["apikeys", "audit", "catalogue", "teams"]
+__all__ = ["apikeys", "audit", "catalogue", "plans", "teams"]

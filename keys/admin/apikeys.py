@@ -22,22 +22,27 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from keys import services
-from keys.admin import budgets
+from keys.admin import budgets, plans
 from keys.admin.actions import ApiKeyActions
 from keys.admin.base import CappedPaginator, acting, purge
 from keys.admin.snippets import snippets
 from keys.changes import require_future, require_offered
 from keys.core.access import Hangup, KeyStatus, may_match
 from keys.core.secret import PREFIX_LENGTH
+from keys.core.terms import INHERIT, INHERITABLE
+from keys.inheritance import own_or_plan
+from keys.leads import held_to_teams, led_teams
 from keys.models import ApiKey, Budget, ClaudeModel, Team
 
 FIELDS = (
     "name",
     "team",
     "owner",
+    "plan",
+    "inherited",
     "rpm",
     "concurrency",
     "models",
@@ -58,8 +63,24 @@ HOLDERS_MAX = 100
 class ApiKeyForm(forms.ModelForm):
     """The fields of a key, checked as the services check them."""
 
+    inherited = forms.MultipleChoiceField(
+        required=False,
+        choices=[(name, plans.LABELS[name]) for name in INHERITABLE],
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        label="as the plan says",
+        help_text="What is ticked follows the plan, and every change of it. The rest is this key's"
+        " own, as typed below. Without a plan all is the key's own.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is None:
+            self.initial.setdefault("inherited", list(INHERITABLE))
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("plan") is None:
+            cleaned["inherited"] = []
         if "models" in self.changed_data:
             require_offered(cleaned.get("models") or [])
         if self.instance.pk is None:
@@ -116,13 +137,23 @@ class ApiKeyAdmin(ApiKeyActions):
     """Keys, with their budgets. A key is revoked, never deleted: the ledger points at it."""
 
     form = ApiKeyForm
+    team_field = "team"
     formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}
     inlines = (budgets.BudgetInline,)
-    autocomplete_fields = ("team", "owner")
-    list_display = ("name", "masked", "state", "team", "rpm", "concurrency", "budgets")
-    list_filter = (StatusFilter, ExpiryFilter, ("team", AutocompleteSelectFilter))
+    autocomplete_fields = ("team", "owner", "plan")
+    list_display = (
+        "name",
+        "masked",
+        "state",
+        "team",
+        "plan",
+        "requests",
+        "in_flight",
+        "budgets",
+    )
+    list_filter = (StatusFilter, ExpiryFilter, ("team", AutocompleteSelectFilter), "plan")
     list_filter_submit = True
-    list_select_related = ("team", "owner")
+    list_select_related = ("team", "owner", "plan")
     search_fields = ("name",)  # Shows the box; `get_search_results` does the searching.
     search_help_text = "A name, the last four characters, an owner, a team, or sk-cc-…"
     paginator = CappedPaginator
@@ -131,7 +162,23 @@ class ApiKeyAdmin(ApiKeyActions):
     actions_list = ("purge_everything",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
-        return super().get_queryset(request).prefetch_related("budgets")
+        return super().get_queryset(request).prefetch_related("budgets", "plan__budgets")
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        # The pages that would complete them are not a lead's to see.
+        return () if held_to_teams(request.user) else self.autocomplete_fields
+
+    def formfield_for_foreignkey(
+        self, db_field: Field, request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        if held_to_teams(request.user):
+            teams = led_teams(request.user)
+            if db_field.name == "team":
+                kwargs |= {"queryset": teams, "required": True}
+            if db_field.name == "owner":
+                members = User.objects.filter(memberships__team__in=teams)
+                kwargs["queryset"] = members.distinct()
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[ApiKey], search_term: str
@@ -190,9 +237,25 @@ class ApiKeyAdmin(ApiKeyActions):
     def state(self, apikey: ApiKey) -> KeyStatus:
         return apikey.status
 
+    @display(description="requests a minute")
+    def requests(self, apikey: ApiKey) -> str:
+        return plans.shown(own_or_plan(apikey, "rpm"))
+
+    @display(description="concurrency")
+    def in_flight(self, apikey: ApiKey) -> str:
+        return plans.shown(own_or_plan(apikey, "concurrency"))
+
     @display
     def budgets(self, apikey: ApiKey) -> str:
-        return ", ".join(str(budget) for budget in apikey.budgets.all()) or "–"
+        own = list(apikey.budgets.all())
+        taken = {(budget.unit, budget.window_s) for budget in own}
+        given = apikey.plan.budgets.all() if apikey.plan else ()
+        own += [budget for budget in given if (budget.unit, budget.window_s) not in taken]
+        return ", ".join(str(budget) for budget in own) or "–"
+
+    @display(description="limits in force")
+    def in_force(self, apikey: ApiKey) -> str:
+        return plans.in_force(apikey)
 
     # --- Issue and change -----------------------------------------------------------------------
 
@@ -220,6 +283,7 @@ class ApiKeyAdmin(ApiKeyActions):
             return
         fields = {name: form.cleaned_data[name] for name in FIELDS}
         fields["hangup"] = Hangup(fields["hangup"])
+        fields |= dict.fromkeys(fields.pop("inherited"), INHERIT)
         # The rows of budgets are saved after the key, in the same transaction.
         apikey, secret = services.apikey_issue(**fields, budgets=(), **acting(request))
         obj.pk = apikey.pk
@@ -231,8 +295,15 @@ class ApiKeyAdmin(ApiKeyActions):
         request: HttpRequest,
         form: forms.ModelForm,
         formset: BaseInlineFormSet,
-        change: bool,  # noqa: ARG002
+        change: bool,
     ) -> None:
+        if not change and form.instance.plan_id is not None:
+            # The row that a new form begins with is for keys without a plan.
+            formset.forms = [
+                row
+                for row in formset.forms
+                if getattr(row, "spec", None) not in services.BUDGETS_DEFAULT
+            ]
         budgets.save(request, form.instance, formset)
 
     def response_add(
@@ -271,7 +342,8 @@ class ApiKeyAdmin(ApiKeyActions):
     def _shown(self, obj: ApiKey | None) -> tuple[str, ...]:
         if obj is None:
             return ()
-        return ("masked", "state", "created_at", "created_by", "disabled_at", "revoked_at")
+        shown = ["masked", "state", "in_force", "created_at", "created_by"]
+        return (*shown, "previous_expires_at", "disabled_at", "revoked_at")
 
 
 def _example_model(apikey: ApiKey) -> str:

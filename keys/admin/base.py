@@ -8,11 +8,13 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
+from keys.leads import held_to_teams, visible
 from keys.models import ApiKey, Team
 from keys.purge import EntriesRemain, cache_purge
 from keys.windows import NotEmptied
@@ -74,9 +76,33 @@ class CappedPaginator(Paginator):
 
 
 class ServiceAdmin(ModelAdmin):
-    """A page whose writes are services."""
+    """A page whose writes are services.
+
+    `team_field` names the team of a row, on pages that leads of teams may use: they see, add and
+    change what belongs to the teams they lead, and the services see to it that they do no more.
+    """
 
     show_full_result_count = False
+    team_field: str | None = None
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        return visible(request.user, rows, self.team_field) if self.team_field else rows
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return super().has_module_permission(request) or self._leads(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_view_permission(request, obj) or self._leads(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) or self._leads(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_change_permission(request, obj) or self._leads(request)
+
+    def _leads(self, request: HttpRequest) -> bool:
+        return self.team_field is not None and held_to_teams(request.user)
 
     def changeform_view(
         self,

@@ -1,4 +1,4 @@
-"""Budgets as rows of the page of their key or team, typed as people speak of them."""
+"""Budgets as rows of the page of their key, plan or team, typed as people speak of them."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from keys.core.budget import (
     parse_usd,
 )
 from keys.core.limits import Unit
-from keys.models import ApiKey, Budget, Team
+from keys.models import ApiKey, Budget, Plan, Team
 
 
 class BudgetForm(forms.ModelForm):
@@ -80,7 +80,7 @@ class BudgetFormSet(BaseInlineFormSet):
 
 
 class BudgetInline(TabularInline):
-    """The budgets of a key or a team."""
+    """The budgets of a key, a plan or a team."""
 
     model = Budget
     form = BudgetForm
@@ -88,9 +88,11 @@ class BudgetInline(TabularInline):
     fields = ("unit", "amount", "window", "strict", "anchored", "reset")
     extra = 0
 
-    def get_fields(self, request: HttpRequest, obj: ApiKey | Team | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: ApiKey | Plan | Team | None = None) -> Any:
         may_change = self.has_change_permission(request, obj)
-        return self.fields if obj and may_change else self.fields[:-1]
+        # Each key of a plan has a window of its own, so there is none to empty here.
+        resettable = obj and may_change and not isinstance(obj, Plan)
+        return self.fields if resettable else self.fields[:-1]
 
     # Shown in place of the form's fields to those who may only look.
     def amount(self, budget: Budget) -> str:
@@ -100,7 +102,7 @@ class BudgetInline(TabularInline):
         return window(budget)
 
 
-def save(request: HttpRequest, holder: ApiKey | Team, formset: BaseInlineFormSet) -> None:
+def save(request: HttpRequest, holder: ApiKey | Plan | Team, formset: BaseInlineFormSet) -> None:
     """Do by services what the rows of `formset` ask for."""
     who = acting(request)
     # Deletions first: they may make room for a row of the same window.
@@ -127,7 +129,7 @@ def window(budget: Budget) -> str:
     return format_window(budget.window_s)
 
 
-def _save_row(holder: ApiKey | Team, form: BudgetForm, who: dict[str, Any]) -> None:
+def _save_row(holder: ApiKey | Plan | Team, form: BudgetForm, who: dict[str, Any]) -> None:
     if form.instance.pk is None:
         services.budget_add(holder=holder, spec=form.spec, **who)
         return

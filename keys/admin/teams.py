@@ -1,4 +1,4 @@
-"""The console's pages for teams."""
+"""The console's pages for teams and who is in them."""
 
 from typing import Any
 
@@ -7,14 +7,24 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
+from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from keys import services
 from keys.admin import budgets
 from keys.admin.base import ServiceAdmin, acting, purge
-from keys.models import Team
+from keys.models import Membership, Team
 
-FIELDS = ("name", "rpm", "concurrency", "cache_enabled", "cache_shared")
+FIELDS = ("name", "plan", "rpm", "concurrency", "cache_enabled", "cache_shared")
+
+
+class MembershipInline(TabularInline):
+    """The people in a team, and who of them leads it."""
+
+    model = Membership
+    fields = ("user", "lead")
+    autocomplete_fields = ("user",)
+    extra = 0
 
 
 @admin.register(Team)
@@ -22,8 +32,10 @@ class TeamAdmin(ServiceAdmin):
     """Teams, with the budgets that all their keys share."""
 
     fields = FIELDS
-    inlines = (budgets.BudgetInline,)
-    list_display = ("name", "keys", "rpm", "concurrency", "budgets")
+    inlines = (budgets.BudgetInline, MembershipInline)
+    autocomplete_fields = ("plan",)
+    list_display = ("name", "keys", "plan", "rpm", "concurrency", "budgets")
+    list_select_related = ("plan",)
     search_fields = ("name",)
     actions = ("purge_cache",)
 
@@ -63,7 +75,8 @@ class TeamAdmin(ServiceAdmin):
         formset: BaseInlineFormSet,
         change: bool,  # noqa: ARG002
     ) -> None:
-        budgets.save(request, form.instance, formset)
+        save = _save_members if formset.model is Membership else budgets.save
+        save(request, form.instance, formset)
 
     @action(description="Purge response cache", permissions=["change"])
     def purge_cache(self, request: HttpRequest, queryset: QuerySet[Team]) -> None:
@@ -71,3 +84,26 @@ class TeamAdmin(ServiceAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Team) -> None:
         services.team_delete(team=obj, **acting(request))
+
+
+def _save_members(request: HttpRequest, team: Team, formset: BaseInlineFormSet) -> None:
+    who = acting(request)
+    for form in formset.deleted_forms:
+        if form.instance.pk:
+            services.member_remove(member=form.instance, **who)
+    for form in formset.forms:
+        if form not in formset.deleted_forms and form.has_changed():
+            _save_member(team, form, who)
+    # What Django's log of changes reads after a save.
+    formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+
+
+def _save_member(team: Team, form: forms.ModelForm, who: dict[str, Any]) -> None:
+    lead = form.cleaned_data["lead"]
+    if "user" in form.changed_data:
+        # Another person in the same row is one who leaves and one who comes.
+        if form.instance.pk:
+            services.member_remove(member=Membership.objects.get(pk=form.instance.pk), **who)
+        services.member_add(team=team, user=form.cleaned_data["user"], lead=lead, **who)
+        return
+    services.member_update(member=form.instance, lead=lead, **who)

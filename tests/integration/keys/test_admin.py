@@ -52,6 +52,8 @@ def a_form(*rows: dict, initial: int = 0, **fields) -> dict:
         "cache_enabled": "on",
         "budgets-TOTAL_FORMS": str(len(rows)),
         "budgets-INITIAL_FORMS": str(initial),
+        "memberships-TOTAL_FORMS": "0",
+        "memberships-INITIAL_FORMS": "0",
     }
     for number, row in enumerate(rows):
         form |= {f"budgets-{number}-{name}": value for name, value in row.items()}
