@@ -143,6 +143,13 @@ def busiest(since: dt.datetime, before: dt.datetime, most: int) -> list[tuple[in
     return [(row["apikey_id"], _totals(row)) for row in ranked]
 
 
+def most_charged(since: dt.datetime, before: dt.datetime, most: int) -> list[tuple[int, int]]:
+    """Return the keys whose budgets were charged most tokens in [since, before), and how many."""
+    found = _hours(since, before).values("apikey_id").annotate(tokens=Sum("charged_tokens"))
+    ranked = found.order_by("-tokens", "apikey_id")[:most]
+    return [(row["apikey_id"], int(row["tokens"])) for row in ranked]
+
+
 def uses(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, Use]:
     """Return what each of some keys used lately. Three queries."""
     costs, sparks, last = _costs(apikey_ids, now), _sparks(apikey_ids, now), last_used(apikey_ids)

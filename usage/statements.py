@@ -99,6 +99,14 @@ ON CONFLICT (hour, apikey_id, (coalesce(team_id, 0)), model) DO UPDATE
 SET {", ".join(f"{name} = stored.{name} + EXCLUDED.{name}" for name in _ADDED)}
 """
 
+# The roll-up of keys that have none: `usage.seed`. The only parameter is an array of their ids.
+SUM_UP = f"""
+INSERT INTO usage_hourlyrollup ({", ".join((*_GROUP, *_ADDED))})
+SELECT {_GROUPS}, {_DELTAS}
+FROM (SELECT 1 AS sign, * FROM usage_ledgerentry WHERE apikey_id = ANY(%s)) AS entry
+GROUP BY 1, 2, 3, 4
+"""
+
 # One row for each roll-up row that is not the sum of its ledger rows: its group, what the ledger
 # sums to and what the roll-up holds. A roll-up of nothing may stay behind a replaced abandonment.
 COMPARE = f"""
