@@ -16,6 +16,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from keys.core.budget import format_usd
+from keys.leads import held_to_teams, visible
 from keys.models import ApiKey, Team
 from usage.core.event import CacheOutcome, ExchangeStatus
 from usage.core.price import humane_usd
@@ -44,14 +45,21 @@ class ReadOnlyAdmin(ModelAdmin):
 
 
 class HeldAdmin(ReadOnlyAdmin):
-    """A page of rows that have a key and perhaps a team."""
+    """A page of rows that have a key and perhaps a team. Leads of teams see those of theirs."""
 
     search_fields = ("apikey",)  # Shows the search box; `get_search_results` does the searching.
     search_help_text = "A key's name, prefix or last four, or a team's name."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Not by a join: a row whose key is gone from the table must show too.
-        return super().get_queryset(request).prefetch_related("apikey", "team")
+        rows = super().get_queryset(request).prefetch_related("apikey", "team")
+        return visible(request.user, rows)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return super().has_module_permission(request) or held_to_teams(request.user)
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return super().has_view_permission(request, obj) or held_to_teams(request.user)
 
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[Any], search_term: str
