@@ -73,7 +73,7 @@ urlpatterns = [
     path("openapi.json", Description.as_view(), name="api-description"),
     path("docs", Reference.as_view(), name="api-reference"),
     path("token", OwnToken.as_view({"get": "retrieve"}), name="api-token"),
-    path("usage", Usage.as_view({"get": "query"}), name="api-usage"),
+    path("usage", Usage.as_view({"get": "add_up"}), name="api-usage"),
     path(
         "maintenance",
         MaintenanceSwitch.as_view({"get": "retrieve", "put": "update"}),

@@ -279,6 +279,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["keys.api.throttle.PerToken"],
     "DEFAULT_PARSER_CLASSES": ["keys.api.fields.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_PAGINATION_CLASS": "keys.api.paging.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "keys.api.schema.Schema",
     "EXCEPTION_HANDLER": "keys.api.problems.answer",

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -47,7 +47,10 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, OperatorToken):
             return False
-        needed = scope(request.method or "", view)
+        method = request.method or ""
+        if method.lower() not in view.http_method_names or not hasattr(view, method.lower()):
+            raise MethodNotAllowed(method)  # No scope would help.
+        needed = scope(method, view)
         self.message = f"The token needs the scope {needed}, and its owner the right to it."
         return needed is None or may(request.auth, needed)
 

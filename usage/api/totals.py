@@ -121,7 +121,7 @@ class Usage(ServiceViewSet):
     queryset = HourlyRollup.objects.all()
 
     @extend_schema(parameters=[UsageQuery], responses=UsageAnswer, operation_id="usage_query")
-    def query(self, request: Request) -> Response:
+    def add_up(self, request: Request) -> Response:
         """Add up use by key, team, model, hour or day. More than 10,000 groups are refused."""
         asked = self.asked_for(UsageQuery, request)
         rows = _added_up(self._within(asked), asked["group_by"])

@@ -1,0 +1,72 @@
+"""Upstream accounts over the management API: a credential goes in and never comes out."""
+
+import pytest
+from cryptography.fernet import Fernet
+
+from keys.models import AuditEvent
+from proxy.accounts import load_account
+from proxy.models import UpstreamAccount
+from tests.management import ApiClient
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
+
+SECRET = "sk-ant-api03-this-is-a-secret-AbCd"
+BODY = {"name": "first", "base_url": "https://upstream.example", "credential": SECRET}
+
+
+@pytest.fixture
+def api(settings) -> ApiClient:
+    settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
+    return ApiClient("upstreams:*")
+
+
+def test_a_credential_goes_in_and_never_comes_out(api):
+    made = api.post("upstreams", BODY)
+    path = f"upstreams/{made.json()['id']}"
+    answers = [made, api.get("upstreams"), api.get(path), api.patch(path, {"weight": 3})]
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 200]
+    assert SECRET not in "".join(answer.text for answer in answers)
+    assert made.json()["credential_hint"] == "sk-ant-…AbCd"
+    account = UpstreamAccount.objects.get()
+    assert load_account(account).headers == ((b"x-api-key", SECRET.encode()),)
+
+
+def test_a_credential_is_in_no_problem_and_no_audit_row(api):
+    answer = api.post("upstreams", BODY | {"credential": SECRET + " x", "weight": 0})
+    assert answer.status_code == 400
+    api.post("upstreams", BODY | {"credential": SECRET + " x"})
+    api.post("upstreams", BODY)
+    assert SECRET not in answer.text + str(list(AuditEvent.objects.values()))
+
+
+def test_a_credential_is_not_sent_to_another_origin(api):
+    path = f"upstreams/{api.post('upstreams', BODY).json()['id']}"
+    answer = api.patch(path, {"base_url": "https://thief.example"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "#/credential"
+
+
+def test_a_credential_is_taken_away(api):
+    path = f"upstreams/{api.post('upstreams', BODY).json()['id']}"
+    assert api.patch(path, {"credential": ""}).json()["credential_hint"] == ""
+
+
+def test_accounts_say_how_they_stand(api):
+    path = f"upstreams/{api.post('upstreams', BODY).json()['id']}"
+    assert api.get(path).json()["state"] == "in use"
+    assert api.post(f"{path}/disable").json()["state"] == "disabled"
+    assert api.post(f"{path}/enable").json()["state"] == "in use"
+
+
+def test_an_account_is_deleted(api):
+    path = f"upstreams/{api.post('upstreams', BODY).json()['id']}"
+    assert api.delete(path).status_code == 204
+    assert not UpstreamAccount.objects.exists()
+
+
+def test_a_test_says_what_came_of_it(api):
+    body = BODY | {"base_url": "http://127.0.0.1:1"}
+    path = f"upstreams/{api.post('upstreams', body).json()['id']}"
+    answer = api.post(f"{path}/test").json()
+    assert (answer["status"], answer["models"]) == (0, [])
+    assert answer["trouble"]
