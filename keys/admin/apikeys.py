@@ -324,9 +324,12 @@ class ApiKeyAdmin(ApiKeyActions):
 
     # --- For everybody --------------------------------------------------------------------------
 
+    def has_purge_permission(self, request: HttpRequest) -> bool:
+        return self.has_change_permission(request) and not self._leads(request)
+
     @action(
         description="Purge everybody's response cache",
-        permissions=["change"],
+        permissions=["purge"],
         url_path="purge-everything",
     )
     def purge_everything(self, request: HttpRequest) -> HttpResponse:

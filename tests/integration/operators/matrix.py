@@ -1,0 +1,130 @@
+"""Who may do what in the console: every page and every action of every role, in one place.
+
+`L` team lead (of the team that everything here belongs to), `V` viewer, `O` operator, `A` admin.
+Whoever is not named is refused. A superuser may do what an admin may; who has no role, nothing.
+"""
+
+ROLES = {"L": "team lead", "V": "viewer", "O": "operator", "A": "admin"}
+
+# Pages of each table, as Django names them; `save` is the form of `change`, sent.
+PAGES = {
+    "keys.apikey": {
+        "changelist": "LVOA",
+        "add": "LOA",
+        "change": "LVOA",
+        "save": "LOA",
+        "history": "LVOA",
+        "delete": "",
+    },
+    "keys.team": {
+        "changelist": "VOA",
+        "add": "OA",
+        "change": "VOA",
+        "save": "OA",
+        "history": "VOA",
+        "delete": "OA",
+    },
+    "keys.plan": {
+        "changelist": "VOA",
+        "add": "A",
+        "change": "VOA",
+        "save": "A",
+        "history": "VOA",
+        "delete": "A",
+    },
+    "keys.claudemodel": {
+        "changelist": "VOA",
+        "add": "A",
+        "change": "VOA",
+        "save": "A",
+        "history": "VOA",
+        "delete": "",
+    },
+    "keys.maintenance": {
+        "changelist": "LVOA",  # It is a redirect to the one row, which asks.
+        "add": "",
+        "change": "VOA",
+        "save": "OA",
+        "history": "VOA",
+        "delete": "",
+    },
+    "keys.auditevent": {
+        "changelist": "VOA",
+        "add": "",
+        "change": "VOA",
+        "save": "",
+        "history": "VOA",
+        "delete": "",
+    },
+    "usage.ledgerentry": {
+        "changelist": "LVOA",
+        "add": "",
+        "change": "LVOA",
+        "save": "",
+        "history": "LVOA",
+        "delete": "",
+    },
+    "usage.hourlyrollup": {
+        "changelist": "LVOA",
+        "add": "",
+        "change": "LVOA",
+        "save": "",
+        "history": "LVOA",
+        "delete": "",
+    },
+    "usage.deadletter": {
+        "changelist": "VOA",
+        "add": "",
+        "change": "VOA",
+        "save": "",
+        "history": "VOA",
+        "delete": "",
+    },
+    "usage.price": {
+        "changelist": "VOA",
+        "add": "A",
+        "change": "VOA",
+        "save": "A",
+        "history": "VOA",
+        "delete": "",
+    },
+    "proxy.upstreamaccount": {
+        "changelist": "VOA",
+        "add": "A",
+        "change": "VOA",
+        "save": "A",
+        "history": "VOA",
+        "delete": "A",
+    },
+    "auth.user": {
+        "changelist": "VOA",
+        "add": "A",
+        "change": "VOA",
+        "save": "A",
+        "history": "VOA",
+        "delete": "",
+    },
+}
+
+# Pages of an action, by name; `{pk}` is the row of the table.
+OWN_PAGES = {
+    "keys_apikey_purge_everything": "OA",
+    "keys_apikey_ask": "LOA",
+    "proxy_upstreamaccount_import_models": "A",
+    "auth_user_reset_password": "A",
+    "auth_user_remove_second_factor": "A",
+}
+
+# Actions on rows that were selected in a list.
+ACTIONS = {
+    "keys.apikey": {
+        "disable": "LOA",
+        "enable": "LOA",
+        "extend": "LOA",
+        "purge_cache": "LOA",
+        "reset": "LOA",
+        "revoke": "LOA",
+    },
+    "keys.team": {"purge_cache": "OA"},
+    "proxy.upstreamaccount": {"disable": "OA", "enable": "OA", "test": "OA", "use_again": "OA"},
+}
