@@ -43,7 +43,7 @@ MODELS = (
     Model("claude-haiku-5-5", "Claude Haiku 5.5", "2026-07-01T00:00:00Z"),
     Model("claude-opus-4-8", "Claude Opus 4.8", "2026-05-01T00:00:00Z"),
     Model(
-        "claude-sonnet-4-6", "Claude Sonnet 4.6", "2026-02-17T00:00:00Z", 1_000_000, 64_000, 1024
+        "claude-sonnet-4-6", "Claude Sonnet 4.6", "2026-02-17T00:00:00Z", 1_000_000, 128_000, 1024
     ),
     Model("claude-opus-4-6", "Claude Opus 4.6", "2026-02-04T00:00:00Z"),
     Model("claude-haiku-4-5-20251001", "Claude Haiku 4.5", "2025-10-15T00:00:00Z", 200_000, 64_000),

@@ -114,7 +114,7 @@ def test_one_model_is_described(sdk, base_url, developer):
     model = client.model("claude-sonnet-4-6")
     assert (model["id"], model["type"]) == ("claude-sonnet-4-6", "model")
     assert model["display_name"] == "Claude Sonnet 4.6"
-    assert model["max_tokens"] == 64_000
+    assert model["max_tokens"] == 128_000
 
 
 @pytest.mark.parametrize("way", ["create", "stream"])

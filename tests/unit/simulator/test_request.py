@@ -37,9 +37,9 @@ def without(name):
             id="max_tokens as text",
         ),
         pytest.param(
-            a_body(max_tokens=64001),
+            a_body(max_tokens=128001),
             400,
-            "max_tokens: 64001 > 64000, which is the maximum allowed number of output tokens "
+            "max_tokens: 128001 > 128000, which is the maximum allowed number of output tokens "
             "for claude-sonnet-4-6",
             id="max_tokens too large",
         ),

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy import call
-from proxy.call import ADDRESS_LENGTH_MAX, Call
+from proxy.call import Call
 from proxy.core import request
 from proxy.core.errors import BadRequest
+from proxy.core.forwarded import ADDRESS_LENGTH_MAX, parse_address
 from proxy.core.headers import downstream_headers, upstream_headers
 from proxy.core.request import VALUES_MAX, input_bounded, read_count, read_messages
 
@@ -169,7 +169,7 @@ def test_any_forwarding_gives_an_address(values):
 
 
 def test_an_endless_address_is_not_remembered():
-    call._address.cache_clear()
+    parse_address.cache_clear()
     trusted = (ip_network("127.0.0.0/8"),)
     tracemalloc.start()
     for number in range(300):
