@@ -109,8 +109,10 @@ class Gateway:
         times the room of the body.
         """
         parsed = parse_body(body)
-        request = messages_request(parsed)
         published = await self.policies.published()
+        # Only a choice among accounts asks which conversation this is, if the client does not say.
+        told = b"x-claude-code-session-id" in call.headers
+        request = messages_request(parsed, prefixed=not told and len(published.accounts) > 1)
         model = self.permit(policy, published, request.model)
         return Asked(
             call=call,

@@ -1,11 +1,13 @@
 """The stored form of an answer: a version, what is to know about the answer, and its bytes, packed.
 
 What cannot be read is no entry: it may come from a newer gateway, or be damaged. Packing is zlib's
-fastest level, which needs nothing that Python lacks; docs/response-cache.md has the figures.
+fastest level, which needs nothing that Python lacks; docs/response-cache.md has the figures. Tiny
+answers are only put into its wrapping, which tells damage.
 """
 
 import zlib
 from dataclasses import dataclass, fields
+from typing import Any
 
 import orjson
 
@@ -16,8 +18,10 @@ ENTRY_BYTES_MAX = 1024 * 1024
 # Unpacked: 25,000 tokens are 1 MiB of events. Nothing larger is ever unpacked.
 UNPACKED_BYTES_MAX = 4 * 1024 * 1024
 _LEVEL = 1
-# Setting up a window of 32 KB takes longer than to pack a short answer with it.
+# Setting up a window of 32 KB takes longer than to pack a short answer with it; and one of some
+# lines is packed for a few hundred bytes, so that is left.
 _SMALL_BYTES = 16 * 1024
+_TINY_BYTES = 2 * 1024
 
 TTL_S_MAX = 24 * 3600
 # From so many prompt tokens on an entry lives so many times as long: what saves more stays longer.
@@ -53,10 +57,16 @@ def encode(entry: Entry) -> bytes | None:
     whole = orjson.dumps(about) + b"\n" + entry.body
     if len(whole) > UNPACKED_BYTES_MAX:
         return None
-    window, memory = (12, 5) if len(whole) <= _SMALL_BYTES else (15, 8)
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory)
+    packer = _packer(len(whole))
     stored = FORMAT + packer.compress(whole) + packer.flush()
     return stored if len(stored) <= ENTRY_BYTES_MAX else None
+
+
+def _packer(size_bytes: int) -> Any:
+    if size_bytes <= _TINY_BYTES:
+        return zlib.compressobj(0, zlib.DEFLATED, 9, 1)
+    window, memory = (12, 5) if size_bytes <= _SMALL_BYTES else (15, 8)
+    return zlib.compressobj(_LEVEL, zlib.DEFLATED, window, memory)
 
 
 def decode(stored: bytes) -> Entry | None:

@@ -57,7 +57,7 @@ class Parsed:
 class MessagesRequest:
     """What the gateway knows of a request: the fields it read, and the size of the whole.
 
-    `prefix` is a digest of what stays the same while the conversation grows.
+    `prefix` is a digest of what stays the same while the conversation grows, empty if nobody asks.
     """
 
     model: str
@@ -72,7 +72,7 @@ def read_messages(body: bytes) -> MessagesRequest:
     return messages_request(parse_body(body))
 
 
-def messages_request(parsed: Parsed) -> MessagesRequest:
+def messages_request(parsed: Parsed, *, prefixed: bool = True) -> MessagesRequest:
     """Read what was parsed as a body of `POST /v1/messages`. Raises `BadRequest`."""
     fields = parsed.fields
     streamed = fields.get("stream", False)
@@ -83,7 +83,7 @@ def messages_request(parsed: Parsed) -> MessagesRequest:
         streamed=bool(streamed),
         max_tokens=_max_tokens(fields),
         body_bytes=len(parsed.body),
-        prefix=stable_prefix(fields),
+        prefix=stable_prefix(fields) if prefixed else b"",
     )
 
 
