@@ -63,7 +63,7 @@ class OperatorAdmin(ServiceAdmin):
 
     @display
     def roles(self, user: User) -> str:
-        names = [group.name for group in user.groups.all()]
+        names = sorted(group.name for group in user.groups.all())
         return ", ".join(["superuser", *names] if user.is_superuser else names) or "–"
 
     @display(description="two-factor", boolean=True)
