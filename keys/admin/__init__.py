@@ -3,6 +3,6 @@
 Thin callers: every write is a service, so that whatever is done here is audited and announced.
 """
 
-from keys.admin import apikeys, audit, catalogue, plans, teams
+from keys.admin import apikeys, audit, catalogue, operator_tokens, plans, teams
 
-__all__ = ["apikeys", "audit", "catalogue", "plans", "teams"]
+__all__ = ["apikeys", "audit", "catalogue", "operator_tokens", "plans", "teams"]
