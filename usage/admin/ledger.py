@@ -9,15 +9,21 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin
-from unfold.decorators import display
+from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
 
+from keys.admin.base import moment
 from keys.core.budget import format_usd
 from keys.leads import held_to_teams, visible
 from keys.models import ApiKey, Team
+from usage.admin.costing import costing, source_url
+from usage.admin.keyset import KeysetList, KeysetPaginator
+from usage.admin.ledger_export import export
 from usage.core.event import CacheOutcome, ExchangeStatus
 from usage.core.price import humane_usd
 from usage.models import DeadLetter, HourlyRollup, LedgerEntry
@@ -97,12 +103,12 @@ class HeldAdmin(ReadOnlyAdmin):
 class EndFilter(admin.SimpleListFilter):
     """Exchanges by how they ended, if not as they should: those have an index."""
 
-    title = "trouble"
+    title = "Did it go wrong?"
     parameter_name = "status"
 
     def lookups(self, *_args: Any) -> list[tuple[str, str]]:
         troubles = [status for status in ExchangeStatus if status is not ExchangeStatus.COMPLETED]
-        return [("any", "any")] + [(s.value, s.value.replace("_", " ")) for s in troubles]
+        return [("any", "Yes, somehow")] + [(s.value, s.value.replace("_", " ")) for s in troubles]
 
     def queryset(
         self, _request: HttpRequest, queryset: QuerySet[LedgerEntry]
@@ -118,7 +124,7 @@ class LedgerEntryAdmin(HeldAdmin):
     """Every exchange, newest first."""
 
     list_display = (
-        "settled_at",
+        "settled",
         "key",
         "team_name",
         "answered_by",
@@ -130,8 +136,13 @@ class LedgerEntryAdmin(HeldAdmin):
         "cost",
         "seconds",
     )
+    list_display_links = ("settled",)
     list_filter = ("settled_at", EndFilter)
-    ordering = ("-settled_at",)
+    ordering = ("-settled_at", "-exchange_id")
+    sortable_by = ()  # Any other order would be a sort of all there is.
+    paginator = KeysetPaginator
+    actions_list = ("export_csv",)
+    change_form_outer_before_template = "admin/usage/ledgerentry/cost.html"
     search_help_text = "A request id, a key's name, prefix or last four, or a team's name."
     fieldsets = (
         (
@@ -208,6 +219,34 @@ class LedgerEntryAdmin(HeldAdmin):
         if match := _EXCHANGE_ID.fullmatch(search_term.strip().replace("-", "")):
             return queryset.filter(pk=UUID(match["id"])), False
         return super().get_search_results(request, queryset, search_term)
+
+    def get_changelist(self, _request: HttpRequest, **_kwargs: Any) -> type[KeysetList]:
+        return KeysetList
+
+    @action(description="Export as CSV", permissions=["export_csv"], url_path="export")
+    def export_csv(self, request: HttpRequest) -> HttpResponseBase:
+        name = f"ledger-{timezone.now():%Y-%m-%d}"
+        return export(self.get_changelist_instance(request).queryset, name)
+
+    def has_export_csv_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        entry = self.get_object(request, object_id)
+        if entry is not None:
+            context |= {"costing": costing(entry), "source_url": source_url(entry)}
+        return super().change_view(request, object_id, form_url, context)
+
+    @display(description="settled")
+    def settled(self, entry: LedgerEntry) -> str:
+        return moment(entry.settled_at)
 
     @display(description="model")
     def answered_by(self, entry: LedgerEntry) -> str:

@@ -158,6 +158,30 @@ def cost_nanousd(usage: TokenUsage, price: Price) -> int:
     return _percent(tokens, percent) + usage.web_search_requests * price.web_search_nanousd
 
 
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """One kind of thing that was used, how much of it, and what each costs."""
+
+    what: str
+    count: int
+    rate_nanousd: int
+
+
+def cost_lines(usage: TokenUsage, price: Price) -> list[CostLine]:
+    """Return what `cost_nanousd` adds up, before the factor on US inference; nothing of zero."""
+    longer = usage.cache_creation_1h_input_tokens
+    shorter = max(0, usage.cache_creation_input_tokens - longer)
+    lines = (
+        CostLine("input tokens", usage.input_tokens, price.input_nanousd),
+        CostLine("output tokens", usage.output_tokens, price.output_nanousd),
+        CostLine("5-minute cache writes", shorter, price.cache_creation_nanousd),
+        CostLine("1-hour cache writes", longer, price.cache_creation_1h_nanousd),
+        CostLine("cache reads", usage.cache_read_input_tokens, price.cache_read_nanousd),
+        CostLine("web searches", usage.web_search_requests, price.web_search_nanousd),
+    )
+    return [line for line in lines if line.count]
+
+
 def humane_usd(amount_nanousd: int) -> str:
     """Return dollars as people read them: `$1,234.50`, `$0.0123`, `<$0.0001`; rounds."""
     if 0 < amount_nanousd < NANOUSD_PER_USD // 10_000:

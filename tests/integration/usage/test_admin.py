@@ -1,7 +1,9 @@
+import csv
 import html
 import uuid
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
 from django.db import connection
@@ -15,11 +17,13 @@ from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event, ap
 from usage import ledger
 from usage.admin.ledger import LedgerEntryAdmin
 from usage.core.event import Attempt, CacheOutcome, ExchangeStatus
+from usage.core.tokens import TokenUsage
 from usage.models import LedgerEntry, Price
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
 LEDGER = reverse("admin:usage_ledgerentry_changelist")
+EXPORT = reverse("admin:usage_ledgerentry_export_csv")
 ROLLUP = reverse("admin:usage_hourlyrollup_changelist")
 DEAD_LETTERS = reverse("admin:usage_deadletter_changelist")
 PRICES = reverse("admin:usage_price_changelist")
@@ -97,10 +101,74 @@ def test_lists_that_grow_for_ever_are_never_counted(operator, settled, path):
 
 def test_the_newest_come_first_page_by_page(operator, settled):
     entries = [settled(after_s=second) for second in range(55)]
-    first = operator.get(LEDGER).context["cl"].result_list
-    assert first[0].pk == entries[-1].pk
-    assert len(first) == 50
-    assert listed(operator, {"p": 2}) == {entry.pk for entry in entries[:5]}
+    first = operator.get(LEDGER).context["cl"]
+    assert [row.pk for row in first.result_list] == [entry.pk for entry in entries[:4:-1]]
+    older = operator.get(LEDGER + first.older_url).context["cl"]
+    assert [row.pk for row in older.result_list] == [entry.pk for entry in entries[4::-1]]
+    assert (older.older_url, older.newest_url) == ("", "?")
+
+
+def test_what_is_settled_meanwhile_moves_no_page(operator, settled):
+    entries = [settled() for _ in range(55)]  # All at one instant: the id tells them apart.
+    first = operator.get(LEDGER).context["cl"]
+    settled(after_s=9)
+    older = operator.get(LEDGER + first.older_url).context["cl"]
+    seen = {row.pk for row in [*first.result_list, *older.result_list]}
+    assert seen == {entry.pk for entry in entries}
+
+
+def test_a_filter_holds_on_the_next_page(operator, settled):
+    for second in range(52):
+        settled(after_s=second, status=ExchangeStatus.HUNG_UP)
+        settled(after_s=second)
+    first = operator.get(LEDGER, {"status": "hung_up"}).context["cl"]
+    older = operator.get(LEDGER + first.older_url).context["cl"]
+    assert [row.status for row in older.result_list] == ["hung_up"] * 2
+
+
+@pytest.mark.parametrize("place", ["nonsense", "1-2", "99999999999999999999-" + "0" * 32])
+def test_a_place_that_is_none_leads_to_the_newest(operator, settled, place):
+    settled()
+    assert operator.get(LEDGER, {"before": place}).status_code == 302
+
+
+def test_the_ledger_is_exported_as_it_is_filtered(operator, settled, monkeypatch):
+    monkeypatch.setattr("usage.admin.ledger_export.ROWS_AT_ONCE", 2)
+    wanted = [settled(after_s=second, status=ExchangeStatus.HUNG_UP) for second in range(5)]
+    settled()
+    response = operator.get(EXPORT, {"status": "hung_up"})
+
+    async def read():
+        return [part.decode() async for part in response.streaming_content]
+
+    text = "".join(async_to_sync(read)())
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["exchange_id"] for row in rows] == [entry.pk.hex for entry in reversed(wanted)]
+    assert rows[0]["charged_tokens"] == "120"
+    assert "attachment" in response["Content-Disposition"]
+
+
+def test_who_may_not_see_the_ledger_cannot_export_it(settled):
+    settled()
+    stranger = signed_in(a_stranger())
+    assert stranger.get(EXPORT).status_code in (302, 403)
+
+
+def test_an_entry_shows_how_its_cost_was_computed(operator, settled):
+    usage = TokenUsage(input_tokens=1_000, output_tokens=20, cache_read_input_tokens=300)
+    entry = settled(usage=usage, cost_nanousd=1_130_000)
+    page = text(operator.get(entry_page(entry)))
+    for said in ("Price of claude-haiku-4-5", "1,000", "cache reads", "0.00113 USD"):
+        assert said in page
+    assert "The two differ" not in page
+    other = settled(usage=usage, cost_nanousd=7)
+    assert "The two differ" in text(operator.get(entry_page(other)))
+
+
+def test_a_hit_leads_to_the_exchange_that_filled_the_cache(operator, settled):
+    first = settled()
+    hit = settled(cache=CacheOutcome.HIT, cache_source=first.request_id, saved_nanousd=9)
+    assert entry_page(first) in text(operator.get(entry_page(hit)))
 
 
 def test_a_list_of_many_keys_takes_few_queries(operator, settled):
