@@ -8,6 +8,7 @@ good once. Nothing here knows requests or pages.
 import base64
 import enum
 import secrets
+from typing import Any
 
 import segno
 from django.contrib.auth.models import User
@@ -51,8 +52,8 @@ def begun(user: User) -> TOTPDevice:
 
 def verify(user: User, code: str) -> Passed | None:
     """Use up `code`; return by what it was accepted, `None` when it was not."""
-    text = "".join(code.split()).replace("-", "").lower()
-    kind = TOTPDevice if text.isdecimal() and len(text) == 6 else StaticDevice
+    text = _typed(code)
+    kind = _kind(text)
     with transaction.atomic():
         # Locked, so that two requests cannot use one code.
         device = kind.objects.select_for_update().filter(user=user, confirmed=True).first()
@@ -63,9 +64,9 @@ def verify(user: User, code: str) -> Passed | None:
         return Passed.RECOVERY if device.verify_token(_digest(text)) else None
 
 
-def wait_s(user: User) -> int:
-    """Return for how long the app's codes are refused because wrong ones were given; 0: not."""
-    device = factor_of(user)
+def wait_s(user: User, code: str) -> int:
+    """Return for how long codes of this kind are refused unheard, for wrong ones; 0: not."""
+    device = _kind(_typed(code)).objects.filter(user=user, confirmed=True).first()
     allowed, why = device.verify_is_allowed() if device else (True, None)
     if allowed or not why or "locked_until" not in why:
         return 0
@@ -111,6 +112,14 @@ def picture(device: TOTPDevice) -> str:
         scale=5, border=4, light="#fff", title="QR code of the key", omitsize=False
     )
     return drawn
+
+
+def _typed(code: str) -> str:
+    return "".join(code.split()).replace("-", "").lower()
+
+
+def _kind(text: str) -> Any:
+    return TOTPDevice if text.isdecimal() and len(text) == 6 else StaticDevice
 
 
 def _digest(text: str) -> str:

@@ -129,11 +129,16 @@ def second_factor_confirm(
 def second_factor_verify(
     *, user: User, code: str, acting_address: str | None
 ) -> second_factor.Passed | None:
-    """Use up `code`; return by what it was accepted, `None` when it was not. Both leave a row."""
+    """Use up `code`; return by what it was accepted, `None` when it was not. Both leave a row.
+
+    What comes while codes are refused unheard leaves none: a flood must not fill the trail.
+    """
+    unheard = second_factor.wait_s(user, code) > 0
     passed = second_factor.verify(user, code)
     if passed is None:
-        # Not in one transaction with the check, whose count of failures must stay.
-        audit.record_stranger("second_factor.refuse", user, acting_address, {})
+        if not unheard:
+            # Not in one transaction with the check, whose count of failures must stay.
+            audit.record_stranger("second_factor.refuse", user, acting_address, {})
         return None
     detail: dict[str, Any] = {"by": passed.value}
     if passed is second_factor.Passed.RECOVERY:

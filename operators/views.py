@@ -35,7 +35,7 @@ def code(request: HttpRequest) -> HttpResponse:
         if services.second_factor_verify(user=user, code=typed, acting_address=_address(request)):
             _confirm(request, factor.pk)
             return _onwards(request)
-        form.add_error("code", _wrong(user))
+        form.add_error("code", _wrong(user, typed))
     next_page = request.POST.get("next") or request.GET.get("next", "")
     return _page(request, "code", "Confirm that it is you", {"form": form, "next": next_page})
 
@@ -98,7 +98,7 @@ def _change(request: HttpRequest, user: User, form: Form) -> HttpResponse | None
     # Either takes a code: whoever finds an open browser must not be able to.
     typed, address = form.cleaned_data["code"], _address(request)
     if not services.second_factor_verify(user=user, code=typed, acting_address=address):
-        form.add_error("code", _wrong(user))
+        form.add_error("code", _wrong(user, typed))
         return None
     if "renew" in request.POST:
         return _codes(request, services.recovery_codes_renew(user=user, acting_address=address))
@@ -118,8 +118,8 @@ def _confirm(request: HttpRequest, factor_id: int) -> None:
     request.session[CONFIRMED_BY] = factor_id
 
 
-def _wrong(user: User) -> str:
-    wait_s = second_factor.wait_s(user)
+def _wrong(user: User, typed: str) -> str:
+    wait_s = second_factor.wait_s(user, typed)
     return f"Too many wrong codes. Wait {wait_s} s and try again." if wait_s > 1 else WRONG
 
 

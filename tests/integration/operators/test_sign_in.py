@@ -152,6 +152,13 @@ def test_wrong_codes_make_the_next_wait(visitor, sign_in, factor):
     assert leads_to(visitor.get(HOME)) == CODE
 
 
+def test_codes_that_are_not_heard_leave_no_row(visitor, sign_in, factor):
+    sign_in()
+    for _ in range(5):
+        visitor.post(CODE, {"code": "000000"})
+    assert [row[0] for row in trail()].count("second_factor.refuse") < 5
+
+
 def test_a_code_is_good_once(visitor, sign_in, factor):
     sign_in()
     code = shown_by(factor)
