@@ -11,7 +11,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -22,9 +23,12 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import services
 from keys.admin.base import NOT_EMPTIED, ServiceAdmin, acting, purge
+from keys.admin.key_forms import PlanForm, RaiseForm, RotateForm
 from keys.core.access import KeyStatus
+from keys.core.secret import Secret
+from keys.inheritance import Holding, holdings
 from keys.live import NotRead, peek
-from keys.models import ApiKey, Budget
+from keys.models import ApiKey
 from keys.windows import NotEmptied
 
 # More keys than anyone reads through before a click; programs have the API.
@@ -34,7 +38,10 @@ EXTENDED_BY = dt.timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class KeyAction:
-    """One thing to do: how the page asks, and in which states a key's own page offers it."""
+    """One thing to do: how the page asks, and in which states a key's own page offers it.
+
+    `typed` wants something typed, `alone` can be done to one key at a time.
+    """
 
     name: str
     label: str
@@ -42,6 +49,7 @@ class KeyAction:
     offered: frozenset[KeyStatus]
     dangerous: bool = False
     typed: bool = False
+    alone: bool = False
 
 
 _LIVE = frozenset({KeyStatus.ACTIVE, KeyStatus.DISABLED})
@@ -70,10 +78,33 @@ KEY_ACTIONS = {
             frozenset({KeyStatus.ACTIVE, KeyStatus.DISABLED, KeyStatus.EXPIRED}),
         ),
         KeyAction(
+            "rotate",
+            "Rotate",
+            "The key gets a new secret, shown once. The one before works until its time is over."
+            " Limits and what was used stay. A rotation before this one ends at once.",
+            _LIVE,
+            alone=True,
+        ),
+        KeyAction(
+            "change_plan",
+            "Change plan",
+            "Within a second the key follows that plan in everything, and later changes of it. Its"
+            " own limits and budgets go, unless you keep them. What was used stays used.",
+            _LIVE,
+        ),
+        KeyAction(
+            "raise_budget",
+            "Raise a budget",
+            "Within a second that much can be used, until the end of that day, UTC. Then the budget"
+            " is what it was, by itself. A raise before this one is replaced.",
+            _LIVE,
+            alone=True,
+        ),
+        KeyAction(
             "reset",
             "Empty budget windows",
-            "What was used so far no longer counts against the key's own budgets: all of each can"
-            " be used again, from now on. The ledger keeps what was used.",
+            "What was used so far no longer counts against the key's budgets, its plan's too: all"
+            " of each can be used again, from now on. The ledger keeps what was used.",
             _LIVE,
         ),
         KeyAction(
@@ -140,6 +171,16 @@ class ApiKeyActions(ServiceAdmin):
 
     actions = tuple(KEY_ACTIONS)
 
+    def shown_before(self, request: HttpRequest) -> bool:
+        """Return whether this very form was answered with a secret already."""
+        raise NotImplementedError
+
+    def secret_page(
+        self, request: HttpRequest, apikey: ApiKey, secret: Secret, title: str
+    ) -> HttpResponse:
+        """Return the one page that shows a new secret, and remember that the form was answered."""
+        raise NotImplementedError
+
     def get_urls(self) -> list[URLPattern]:
         ask = self.admin_site.admin_view(self.ask_view)
         return [
@@ -170,6 +211,7 @@ class ApiKeyActions(ServiceAdmin):
 
     @action(description="Extend", permissions=["change"])
     def extend(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        @transaction.atomic
         def run(apikeys: list[ApiKey], form: Any) -> None:
             changes = {"expires_at": form.expires_at}
             for apikey in apikeys:
@@ -182,16 +224,56 @@ class ApiKeyActions(ServiceAdmin):
     @action(description="Empty all budget windows", permissions=["change"])
     def reset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
         def run(apikeys: list[ApiKey], _form: Any) -> None:
-            selected = list(Budget.objects.filter(apikey__in=apikeys).select_related("apikey"))
+            held = [each for some in holdings(apikeys).values() for each in some]
             try:
-                for budget in selected:
-                    services.budget_reset(budget=budget, **acting(request))
+                for each in held:
+                    services.budget_reset(budget=each.budget, **_whose(each), **acting(request))
             except NotEmptied:
                 self.message_user(request, NOT_EMPTIED, messages.ERROR)
             else:
-                self.message_user(request, f"Budget windows emptied: {len(selected)}.")
+                self.message_user(request, f"Budget windows emptied: {len(held)}.")
 
         return self._confirmed(request, queryset, "reset", run)
+
+    @action(description="Rotate", permissions=["change"])
+    def rotate(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        def run(apikeys: list[ApiKey], form: Any) -> HttpResponse | None:
+            if self.shown_before(request):
+                # By a reload: once more would end the secret that is still in use.
+                self.message_user(request, "This key was rotated already.", messages.INFO)
+                return None
+            stored, secret = services.apikey_rotate(
+                apikey=apikeys[0], grace=form.grace, **acting(request)
+            )
+            return self.secret_page(request, stored, secret, f"{stored.name} is rotated")
+
+        return self._confirmed(request, queryset, "rotate", run)
+
+    @action(description="Change plan", permissions=["change"])
+    def change_plan(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        @transaction.atomic
+        def run(apikeys: list[ApiKey], form: Any) -> None:
+            for apikey in apikeys:
+                services.apikey_change_plan(apikey=apikey, **form.cleaned_data, **acting(request))
+            follows = form.cleaned_data["plan"] or "no plan"
+            self.message_user(request, f"Keys that follow {follows} now: {len(apikeys)}.")
+
+        return self._confirmed(request, queryset, "change_plan", run)
+
+    @action(description="Raise a budget", permissions=["change"])
+    def raise_budget(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
+        def run(_apikeys: list[ApiKey], form: Any) -> None:
+            services.budget_raise(
+                budget=form.holding.budget,
+                limit=form.cleaned_data["limit"],
+                until=form.until,
+                **_whose(form.holding),
+                **acting(request),
+            )
+            last_day = form.cleaned_data["last_day"]
+            self.message_user(request, f"Raised to the end of {last_day:%Y-%m-%d}.")
+
+        return self._confirmed(request, queryset, "raise_budget", run)
 
     @action(description="Purge response cache", permissions=["change"])
     def purge_cache(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse | None:
@@ -220,7 +302,7 @@ class ApiKeyActions(ServiceAdmin):
         request: HttpRequest,
         queryset: QuerySet[ApiKey],
         name: str,
-        run: Callable[[list[ApiKey], Any], None],
+        run: Callable[[list[ApiKey], Any], HttpResponse | None],
     ) -> HttpResponse | None:
         """Ask first; run when the answer comes back with what it needs."""
         apikeys = list(queryset.select_related("team", "owner")[: APIKEYS_MAX + 1])
@@ -231,13 +313,22 @@ class ApiKeyActions(ServiceAdmin):
                 messages.ERROR,
             )
             return None
+        if KEY_ACTIONS[name].alone and len(apikeys) != 1:
+            self.message_user(request, "Nothing was done: select one key.", messages.ERROR)
+            return None
         own = apikeys[0] if request.POST.get("back") and len(apikeys) == 1 else None
         confirmed = request.POST.get("confirmed") == "yes"
         form = _form(name, apikeys, request.POST if confirmed else None)
         if not confirmed or (form is not None and not form.is_valid()):
             return self._ask(request, KEY_ACTIONS[name], apikeys, form, own)
-        run(apikeys, form)
-        return HttpResponseRedirect(_page(own)) if own else None
+        try:
+            page = run(apikeys, form)
+        except ValidationError as error:
+            self.message_user(
+                request, f"Nothing was done: {' '.join(error.messages)}", messages.ERROR
+            )
+            page = None
+        return page or (HttpResponseRedirect(_page(own)) if own else None)
 
     def _ask(
         self,
@@ -267,6 +358,12 @@ def _form(name: str, apikeys: Sequence[ApiKey], data: Any) -> forms.Form | None:
     if name == "extend":
         initial = {"last_day": (timezone.now() + EXTENDED_BY).date().isoformat()}
         return ExtendForm(data, initial=initial)
+    if name == "rotate":
+        return RotateForm(data)
+    if name == "change_plan":
+        return PlanForm(data)
+    if name == "raise_budget":
+        return RaiseForm(data, apikeys)
     if not KEY_ACTIONS[name].typed:
         return None
     if len(apikeys) == 1:
@@ -282,6 +379,11 @@ def _in_flight(apikeys: Sequence[ApiKey]) -> int | None:
         return sum(live.in_flight for live in peek(apikeys).values())
     except NotRead:
         return None
+
+
+def _whose(holding: Holding) -> dict[str, Any]:
+    # The budget of a plan has a window for each key.
+    return {"apikey": holding.holder} if holding.inherited else {}
 
 
 def _page(apikey: ApiKey) -> str:

@@ -31,7 +31,7 @@ from keys.admin.base import CappedPaginator, acting, purge
 from keys.admin.snippets import snippets
 from keys.changes import require_future, require_offered
 from keys.core.access import Hangup, KeyStatus, may_match
-from keys.core.secret import PREFIX_LENGTH
+from keys.core.secret import PREFIX_LENGTH, Secret
 from keys.core.terms import INHERIT, INHERITABLE
 from keys.inheritance import own_or_plan
 from keys.leads import held_to_teams, led_teams
@@ -265,7 +265,7 @@ class ApiKeyAdmin(ApiKeyActions):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        if request.method == "POST" and _fingerprint(request) in request.session.get(ISSUED, []):
+        if request.method == "POST" and self.shown_before(request):
             self.message_user(
                 request,
                 "This key was issued already; its secret is not shown again.",
@@ -312,13 +312,20 @@ class ApiKeyAdmin(ApiKeyActions):
         obj: ApiKey,
         post_url_continue: str | None = None,  # noqa: ARG002
     ) -> HttpResponse:
+        return self.secret_page(request, obj, request.issued_secret, f"{obj.name} is issued")
+
+    def shown_before(self, request: HttpRequest) -> bool:
+        return _fingerprint(request) in request.session.get(ISSUED, [])
+
+    def secret_page(
+        self, request: HttpRequest, apikey: ApiKey, secret: Secret, title: str
+    ) -> HttpResponse:
         issued = [*request.session.get(ISSUED, []), _fingerprint(request)]
         request.session[ISSUED] = issued[-ISSUED_MAX:]
-        page = self._page(request, "issued", f"{obj.name} is issued")
-        secret_text = request.issued_secret.text
+        page = self._page(request, "issued", title)
         base_url = (settings.PUBLIC_URL or request.build_absolute_uri("/")).rstrip("/")
-        ready = snippets(base_url=base_url, secret=secret_text, model=_example_model(obj))
-        page.context_data |= {"apikey": obj, "secret_text": secret_text, "snippets": ready}
+        ready = snippets(base_url=base_url, secret=secret.text, model=_example_model(apikey))
+        page.context_data |= {"apikey": apikey, "secret_text": secret.text, "snippets": ready}
         page["Cache-Control"] = "no-store"
         return page
 
@@ -352,7 +359,8 @@ class ApiKeyAdmin(ApiKeyActions):
 def _example_model(apikey: ApiKey) -> str:
     """Return a model that the key may call, the first on the list."""
     known = ClaudeModel.objects.filter(enabled=True).values_list("model_id", flat=True)
-    allowed = (m for m in known if not apikey.models or any(may_match(p, m) for p in apikey.models))
+    patterns = own_or_plan(apikey, "models")
+    allowed = (m for m in known if not patterns or any(may_match(p, m) for p in patterns))
     return next(allowed, "claude-sonnet-4-5")
 
 
