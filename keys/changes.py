@@ -113,3 +113,14 @@ def require_offered(patterns: Sequence[str]) -> None:
     for pattern in patterns:
         if not any(may_match(pattern, model_id) for model_id in known):
             raise ValidationError({"models": f"No model in the catalogue is called '{pattern}'."})
+
+
+def sentence(error: ValidationError) -> str:
+    """Return what is wrong with which value, in one line."""
+    if not hasattr(error, "error_dict"):
+        return " ".join(error.messages)
+    return " ".join(
+        message if field == "__all__" else f"{field}: {message}"
+        for field, messages in error.message_dict.items()
+        for message in messages
+    )

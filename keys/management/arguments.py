@@ -5,8 +5,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import ValidationError
-
+from keys.changes import sentence as sentence
 from keys.core.budget import BadBudget, BudgetSpec, parse_tokens, parse_usd, parse_window
 from keys.core.terms import INHERIT
 
@@ -126,17 +125,6 @@ def moment(text: str) -> dt.datetime:
 def comma_list(text: str) -> list[str]:
     """Read values with commas between them."""
     return [value.strip() for value in text.split(",") if value.strip()]
-
-
-def sentence(error: ValidationError) -> str:
-    """Return what is wrong with which value, in one line."""
-    if not hasattr(error, "error_dict"):
-        return " ".join(error.messages)
-    return " ".join(
-        message if field == "__all__" else f"{field}: {message}"
-        for field, messages in error.message_dict.items()
-        for message in messages
-    )
 
 
 def _budget(parse: Callable[[str], BudgetSpec]) -> Callable[[str], BudgetSpec | None]:
