@@ -48,6 +48,14 @@ PAGES = {
         "history": "VOA",
         "delete": "",
     },
+    "keys.operatortoken": {
+        "changelist": "VOA",
+        "add": "A",
+        "change": "VOA",
+        "save": "",
+        "history": "VOA",
+        "delete": "",
+    },
     "keys.auditevent": {
         "changelist": "VOA",
         "add": "",
@@ -126,5 +134,6 @@ ACTIONS = {
         "revoke": "LOA",
     },
     "keys.team": {"purge_cache": "OA"},
+    "keys.operatortoken": {"revoke": "A"},
     "proxy.upstreamaccount": {"disable": "OA", "enable": "OA", "test": "OA", "use_again": "OA"},
 }
