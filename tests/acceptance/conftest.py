@@ -28,7 +28,7 @@ VALKEY_DATABASE = 14
 # As in production, but impatient, so that waiting out a bound takes a second or two.
 IMPATIENT = {
     "PING_AFTER_S": "1",
-    "BODY_SECONDS_MAX": "1",
+    "BODY_SECONDS_MAX": "3",
     "UPSTREAM_READ_SECONDS_MAX": "3",
     "DRAIN_SECONDS_MAX": "10",
 }
