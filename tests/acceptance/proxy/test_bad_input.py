@@ -56,7 +56,7 @@ def test_408_for_a_body_that_comes_too_slowly(developer, gateway):
     raw = answer_to(gateway.port, head("POST", "/v1/messages", *lines), b"{", b'"')
     assert raw.startswith(b"HTTP/1.1 408")
     assert error_type(raw) == "timeout_error"
-    assert 0.9 < time.monotonic() - began_s < 2
+    assert 2.9 < time.monotonic() - began_s < 5
 
 
 def test_a_body_that_never_ends_is_admitted_nowhere(a_developer, gateway):
