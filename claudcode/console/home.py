@@ -27,6 +27,7 @@ BUSIEST = 8
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the context of the admin's index what its template shows. Called by unfold."""
     context |= live(request) | {
+        "title": "Home",
         "refresh_seconds": REFRESH_SECONDS,
         "home_chart": _chart() if _may_see_use(request) else None,
     }
