@@ -122,7 +122,7 @@ def _budget_alert(budget: BudgetStanding, apikey: ApiKey, now_ms: int) -> Alert:
         href = reverse("admin:keys_team_change", args=[apikey.team.pk])
     spent = budget.share >= 1
     word = "has spent its budget" if spent else f"has used {budget.share:.0%} of its budget"
-    detail = ". ".join(part for part in (budget_amounts(budget), frees(budget, now_ms)) if part)
+    detail = "; ".join(part for part in (budget_amounts(budget), frees(budget, now_ms)) if part)
     return Alert(DANGER if spent else WARNING, "speed", f"{who} {word}", detail, href)
 
 

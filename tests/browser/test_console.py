@@ -106,7 +106,7 @@ def test_read_an_exchange(page, a_developer):
     assert developer.ask().status_code == 200
     ledger.drain()
     page.goto(page_of(developer.apikey))
-    page.locator("a[href*='/ledgerentry/']").first.click()
+    page.locator(".cc-table a[href*='/ledgerentry/']").first.click()
     page.get_by_text("How its cost was computed").wait_for()
     assert "Price of claude" in page.content()
 

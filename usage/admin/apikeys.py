@@ -59,6 +59,7 @@ class KeyList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        self.full_result_count = self.result_count  # The foot of the page says it once.
         self.result_list = list(self.result_list)
         now = timezone.now()
         standing = standings(self.result_list, now)

@@ -107,7 +107,7 @@ def budget_title(budget: BudgetStanding) -> str:
 def frees(budget: BudgetStanding, now_ms: int) -> str:
     """Return when the budget frees up, in words; nothing when nothing is used."""
     if budget.frees_at_ms is None:
-        return "known to the hour until its next use" if budget.to_the_hour else ""
+        return "to the hour" if budget.to_the_hour else ""
     left = duration((budget.frees_at_ms - now_ms) / 1000)
     if budget.limit.anchored:
         return f"resets in {left}"

@@ -42,6 +42,7 @@ class KeysetList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         self.page_num = 1
         super().get_results(request)
+        self.full_result_count = self.result_count  # No page says a count that is none.
         self.result_list = list(self.result_list)
         self.newest_url = self.get_query_string(remove=[PLACE]) if PLACE in request.GET else ""
         self.older_url = ""

@@ -108,6 +108,11 @@ def test_the_newest_come_first_page_by_page(operator, settled):
     assert (older.older_url, older.newest_url) == ("", "?")
 
 
+def test_no_count_is_invented(operator, settled):
+    settled()
+    assert "9999999999" not in text(operator.get(LEDGER))
+
+
 def test_what_is_settled_meanwhile_moves_no_page(operator, settled):
     entries = [settled() for _ in range(55)]  # All at one instant: the id tells them apart.
     first = operator.get(LEDGER).context["cl"]
