@@ -190,5 +190,5 @@ def test_a_viewer_is_offered_nothing(used):
 def test_a_key_s_page_costs_few_queries(operator, used, django_assert_max_num_queries):
     apikey = a_key(team=a_team())
     used(apikey, times=12)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(26):
         page_of(operator, apikey)
