@@ -16,9 +16,10 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from keys.api.apikeys import ApiKeys
-from keys.api.budgets import ApiKeyBudgets, TeamBudgets
+from keys.api.budgets import ApiKeyBudgets, PlanBudgets, TeamBudgets
 from keys.api.catalogue import Models
 from keys.api.operation import AuditTrail, EverybodysCache, MaintenanceSwitch, OwnToken
+from keys.api.plans import Plans
 from keys.api.teams import Teams
 from proxy.api.upstreams import Upstreams
 from usage.api.ledger import Ledger
@@ -63,6 +64,8 @@ router.register("keys", ApiKeys, "api-keys")
 router.register("keys/<int:apikey_id>/budgets", ApiKeyBudgets, "api-key-budgets")
 router.register("teams", Teams, "api-teams")
 router.register("teams/<int:team_id>/budgets", TeamBudgets, "api-team-budgets")
+router.register("plans", Plans, "api-plans")
+router.register("plans/<int:plan_id>/budgets", PlanBudgets, "api-plan-budgets")
 router.register("models", Models, "api-models")
 router.register("prices", Prices, "api-prices")
 router.register("upstreams", Upstreams, "api-upstreams")

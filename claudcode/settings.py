@@ -287,7 +287,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "ClaudCode management API",
-    "DESCRIPTION": "Keys, teams, models, prices, upstream accounts, usage, ledger and audit trail"
+    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, usage, ledger and audit trail"
     " of a ClaudCode gateway.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",

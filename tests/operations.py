@@ -1,13 +1,14 @@
 """Every operation of the management API by its name, and rows for each to work on."""
 
 import re
+from functools import partial
 
 from drf_spectacular.generators import SchemaGenerator
 
 from keys.services import apikey_disable
 from proxy.accounts import load_account
 from proxy.services import upstream_add, upstream_suspend
-from tests.factories import a_budget, a_key, a_model, a_team
+from tests.factories import a_budget, a_key, a_model, a_plan, a_team
 from tests.management import ApiClient
 from usage.models import Price
 
@@ -37,12 +38,14 @@ def send(api: ApiClient, name: str, ids: dict[str, int], body=None, **headers: s
 def rows_for(name: str) -> dict[str, int]:
     """Make what the operation `name` changes and return its numbers."""
     area, *rest = name.split("_")
-    if area in ("keys", "teams"):
-        holder = a_key(budgets=()) if area == "keys" else a_team()
-        parent = {"keys": "apikey_id", "teams": "team_id"}[area]
+    if area in ("keys", "teams", "plans"):
+        make = {"keys": partial(a_key, budgets=()), "teams": a_team, "plans": a_plan}[area]
+        holder = make()
+        parent = {"keys": "apikey_id", "teams": "team_id", "plans": "plan_id"}[area]
         ids = {"id": holder.pk, parent: holder.pk}
-        if rest[0] == "budgets":
-            ids["id"] = a_budget(holder).pk
+        if "budgets" in rest:
+            budget = a_budget(holder)
+            ids["id"] = budget.pk if rest[0] == "budgets" else holder.pk
         if name == "keys_enable":
             apikey_disable(apikey=holder, acting_user=None)
         return ids

@@ -21,17 +21,24 @@ from keys.api.paging import Filters
 from keys.api.problems import Conflict
 from keys.api.purging import Purged, purge
 from keys.core.access import Hangup, KeyStatus
+from keys.core.terms import INHERITABLE
+from keys.inheritance import holdings
 from keys.models import (
     RATE_MAX,
     WAIT_S_MAX,
     ApiKey,
+    Plan,
     Team,
     model_pattern_validator,
     validate_cidr,
 )
+from keys.services.rotation import GRACE_DEFAULT, GRACE_MAX, apikey_rotate
 
 # Nobody maintains longer lists by hand; a network covers what more addresses would.
 LIST_LENGTH_MAX = 500
+
+GRACE_S_DEFAULT = int(GRACE_DEFAULT.total_seconds())
+GRACE_S_MAX = int(GRACE_MAX.total_seconds())
 
 STATUSES = [status.value for status in KeyStatus]
 
@@ -42,6 +49,13 @@ class ApiKeyFields(Strict):
     name = Text(max_length=100)
     team_id = Id(source="team", queryset=Team.objects.all(), allow_null=True, required=False)
     owner_id = Id(source="owner", queryset=User.objects.all(), allow_null=True, required=False)
+    plan_id = Id(source="plan", queryset=Plan.objects.all(), allow_null=True, required=False)
+    inherited = serializers.ListField(
+        child=Word(choices=INHERITABLE),
+        max_length=len(INHERITABLE),
+        required=False,
+        help_text="The fields that follow the plan; a field that is changed no longer does.",
+    )
     rpm = Integer(min_value=0, max_value=RATE_MAX, allow_null=True, required=False)
     concurrency = Integer(min_value=0, max_value=RATE_MAX, allow_null=True, required=False)
     models = serializers.ListField(
@@ -64,8 +78,12 @@ class ApiKeyFields(Strict):
 
 
 class ApiKeyIssue(ApiKeyFields):
-    """A new key. Without `budgets` it gets the documented one, with an empty list none."""
+    """A new key. What is left out follows its plan; without a plan it is what a plain key gets.
 
+    So do `budgets`: left out they are the plan's, or the documented one; an empty list is none.
+    """
+
+    inherited = None
     budgets = BudgetBody(many=True, required=False, max_length=20)
 
 
@@ -79,6 +97,11 @@ class ApiKeyShown(serializers.Serializer[ApiKey]):
     status = serializers.ChoiceField(choices=STATUSES)
     team_id = serializers.IntegerField(allow_null=True)
     owner_id = serializers.IntegerField(allow_null=True)
+    plan_id = serializers.IntegerField(allow_null=True)
+    inherited = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Fields for which the plan's value is in force, and the one here sleeps.",
+    )
     rpm = serializers.IntegerField(allow_null=True)
     concurrency = serializers.IntegerField(allow_null=True)
     models = serializers.ListField(child=serializers.CharField())
@@ -92,6 +115,9 @@ class ApiKeyShown(serializers.Serializer[ApiKey]):
     created_at = serializers.DateTimeField()
     disabled_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
+    previous_expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="Until then the secret before the last rotation works too."
+    )
 
 
 class ApiKeyIssued(ApiKeyShown):
@@ -102,12 +128,19 @@ class ApiKeyIssued(ApiKeyShown):
     )
 
 
+class Rotation(Strict):
+    """How long the secret before goes on working beside the new one."""
+
+    grace_s = Integer(min_value=0, max_value=GRACE_S_MAX, default=GRACE_S_DEFAULT)
+
+
 class ApiKeyFilters(Filters):
     """Which keys to list."""
 
     status = serializers.ChoiceField(choices=STATUSES, required=False)
     team_id = QueryInteger(min_value=1, required=False)
     owner_id = QueryInteger(min_value=1, required=False)
+    plan_id = QueryInteger(min_value=1, required=False)
     prefix = serializers.CharField(max_length=16, required=False, help_text="The whole prefix.")
 
 
@@ -122,8 +155,8 @@ class ApiKeys(ServiceViewSet):
     def narrowed(self, rows: QuerySet[ApiKey], asked: Mapping[str, Any]) -> QuerySet[ApiKey]:
         if status := asked.get("status"):
             rows = rows.filter(_having(KeyStatus(status), timezone.now()))
-        exact = {name: asked[name] for name in ("team_id", "owner_id", "prefix") if name in asked}
-        return rows.filter(**exact)
+        exact = ("team_id", "owner_id", "plan_id", "prefix")
+        return rows.filter(**{name: asked[name] for name in exact if name in asked})
 
     @extend_schema(request=ApiKeyIssue, responses={201: ApiKeyIssued})
     def create(self, request: Request) -> Response:
@@ -168,6 +201,24 @@ class ApiKeys(ServiceViewSet):
         """Refuse a key for ever."""
         apikey = self.get_object()
         services.apikey_revoke(apikey=apikey, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=Rotation, responses=ApiKeyIssued)
+    @action(detail=True, methods=["post"])
+    def rotate(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Give a key a new secret, which the answer holds this once."""
+        grace = dt.timedelta(seconds=body(Rotation, request)["grace_s"])
+        apikey, secret = apikey_rotate(apikey=self.get_object(), grace=grace, **acting(request))
+        shown = self.reread(apikey.pk) | {"secret": secret.text}
+        return Response(shown, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(request=None, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"], url_path="reset-budgets")
+    def reset_budgets(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Empty the windows of all budgets that bind a key, its plan's too."""
+        apikey = self.get_object()
+        for holding in holdings([apikey])[apikey]:
+            services.budget_reset(budget=holding.budget, apikey=apikey, **acting(request))
         return Response(self.reread(apikey.pk))
 
     @extend_schema(request=None, responses=Purged)

@@ -15,7 +15,7 @@ from keys.api.base import ServiceViewSet, acting, body
 from keys.api.fields import Boolean, Integer, Strict, Word
 from keys.core.budget import WINDOW_S_MAX, BudgetSpec
 from keys.core.limits import AMOUNT_MAX, Unit
-from keys.models import ApiKey, Budget, Team
+from keys.models import ApiKey, Budget, Plan, Team
 
 # As people say them; the names of Valkey's keys are no words for outside.
 UNITS = {"tokens": Unit.TOKENS, "nanousd": Unit.NANOUSD}
@@ -67,14 +67,14 @@ class BudgetViews(ServiceViewSet):
     serializer_class = BudgetShown
     order = ("pk",)
 
-    def holder(self) -> ApiKey | Team:
+    def holder(self) -> ApiKey | Plan | Team:
         """Return whose budgets these are. Raises `Http404`."""
         raise NotImplementedError
 
     def get_queryset(self) -> QuerySet[Budget]:
         if getattr(self, "swagger_fake_view", False):
             return Budget.objects.none()
-        return self.holder().budgets.select_related("apikey__team", "team")
+        return self.holder().budgets.select_related("apikey__team", "plan", "team")
 
     @extend_schema(request=BudgetBody, responses={201: BudgetShown})
     def create(self, request: Request, **_path: Any) -> Response:
@@ -121,6 +121,16 @@ class TeamBudgets(BudgetViews):
 
     def holder(self) -> Team:
         return _found(Team.objects.filter(pk=self.kwargs["team_id"]))
+
+
+class PlanBudgets(BudgetViews):
+    """Budgets that hold for each key of a plan apart, so that there is no one window to reset."""
+
+    area = "plans"
+    reset = None
+
+    def holder(self) -> Plan:
+        return _found(Plan.objects.filter(pk=self.kwargs["plan_id"]))
 
 
 def _found(rows: QuerySet[Any]) -> Any:

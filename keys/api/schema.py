@@ -33,6 +33,10 @@ class Schema(AutoSchema):  # type: ignore[no-untyped-call]
         # `keys_disable`, not `keys_disable_create`.
         return said if action == "create" else said.removesuffix("_create")
 
+    def get_summary(self) -> str:
+        said: str = super().get_description()
+        return said.partition("\n")[0].removesuffix(".")
+
     def get_description(self) -> str:
         said: str = super().get_description()
         needed = scope(self.method, self.view)

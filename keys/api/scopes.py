@@ -12,6 +12,8 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "keys:write": ("keys.add_apikey", "keys.change_apikey"),
     "teams:read": ("keys.view_team",),
     "teams:write": ("keys.add_team", "keys.change_team", "keys.delete_team"),
+    "plans:read": ("keys.view_plan",),
+    "plans:write": ("keys.add_plan", "keys.change_plan", "keys.delete_plan"),
     "models:read": ("keys.view_claudemodel",),
     "models:write": ("keys.add_claudemodel", "keys.change_claudemodel"),
     "prices:read": ("usage.view_price",),

@@ -11,15 +11,22 @@ from rest_framework.response import Response
 from keys import services
 from keys.api.base import ServiceViewSet, acting, body
 from keys.api.budgets import BudgetBody, BudgetShown, spec
-from keys.api.fields import Boolean, Integer, Strict, Text
+from keys.api.fields import Boolean, Id, Integer, Strict, Text
 from keys.api.purging import Purged, purge
-from keys.models import RATE_MAX, Team
+from keys.models import RATE_MAX, Plan, Team
 
 
 class TeamFields(Strict):
     """The fields of a team that may be changed. What is left out stays as it is."""
 
     name = Text(max_length=100)
+    plan_id = Id(
+        source="plan",
+        queryset=Plan.objects.all(),
+        allow_null=True,
+        required=False,
+        help_text="The most that a lead of the team may give a key.",
+    )
     rpm = Integer(min_value=0, max_value=RATE_MAX, allow_null=True, required=False)
     concurrency = Integer(min_value=0, max_value=RATE_MAX, allow_null=True, required=False)
     cache_enabled = Boolean(required=False)
@@ -37,6 +44,7 @@ class TeamShown(serializers.Serializer[Team]):
 
     id = serializers.IntegerField()
     name = serializers.CharField()
+    plan_id = serializers.IntegerField(allow_null=True)
     rpm = serializers.IntegerField(allow_null=True)
     concurrency = serializers.IntegerField(allow_null=True)
     cache_enabled = serializers.BooleanField()

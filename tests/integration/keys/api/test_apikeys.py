@@ -6,9 +6,9 @@ import pytest
 from django.utils import timezone
 
 from keys.core.secret import digest
-from keys.models import ApiKey, AuditEvent
+from keys.models import ApiKey, AuditEvent, InheritedWindow
 from keys.services import apikey_disable, apikey_revoke
-from tests.factories import a_budget, a_key, a_key_and_secret, a_model, a_team, an_operator
+from tests.factories import a_budget, a_key, a_key_and_secret, a_model, a_plan, a_team, an_operator
 from tests.management import ApiClient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
@@ -215,6 +215,33 @@ def test_a_cache_is_purged(api, valkey):
     apikey = a_key()
     valkey.set(f"{{s00}}:r:k{apikey.pk}.0:abc", "answer")
     assert api.post(f"keys/{apikey.pk}/purge-cache").json() == {"deleted": 1}
+
+
+def test_a_key_follows_its_plan(api):
+    plan = a_plan(rpm=7)
+    shown = api.post("keys", {"name": "ci", "plan_id": plan.pk, "concurrency": 2}).json()
+    assert shown["plan_id"] == plan.pk
+    assert "rpm" in shown["inherited"]
+    assert (shown["concurrency"], "concurrency" in shown["inherited"]) == (2, False)
+    changed = api.patch(f"keys/{shown['id']}", {"rpm": 9}).json()
+    assert (changed["rpm"], "rpm" in changed["inherited"]) == (9, False)
+    assert ids(api.get(f"keys?plan_id={plan.pk}")) == [shown["id"]]
+
+
+def test_a_key_is_rotated(api):
+    apikey, before = a_key_and_secret()
+    shown = api.post(f"keys/{apikey.pk}/rotate", {"grace_s": 60}).json()
+    apikey.refresh_from_db()
+    assert apikey.digests == [digest(shown["secret"]), before.digest]
+    assert shown["previous_expires_at"] is not None
+
+
+def test_the_windows_of_a_plan_are_emptied_for_one_key(api):
+    budget = a_budget(a_plan())
+    apikey = a_key(plan=budget.plan)
+    assert api.post(f"keys/{apikey.pk}/reset-budgets").status_code == 200
+    window = InheritedWindow.objects.get(apikey=apikey)
+    assert window.reset_at is not None
 
 
 # --- Budgets ------------------------------------------------------------------------------------
