@@ -175,6 +175,10 @@ class ApiKeyActions(ServiceAdmin):
         """Return whether this very form was answered with a secret already."""
         raise NotImplementedError
 
+    def remember_shown(self, request: HttpRequest) -> None:
+        """Remember that this form was answered with a secret."""
+        raise NotImplementedError
+
     def secret_page(
         self, request: HttpRequest, apikey: ApiKey, secret: Secret, title: str
     ) -> HttpResponse:

@@ -26,8 +26,8 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminT
 
 from keys import services
 from keys.admin import budgets, plans
-from keys.admin.actions import ApiKeyActions
 from keys.admin.base import CappedPaginator, acting, purge
+from keys.admin.bulk import BulkPages
 from keys.admin.snippets import snippets
 from keys.changes import require_future, require_offered
 from keys.core.access import Hangup, KeyStatus, may_match
@@ -133,7 +133,7 @@ class ExpiryFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ApiKeyActions):
+class ApiKeyAdmin(BulkPages):
     """Keys, with their budgets. A key is revoked, never deleted: the ledger points at it."""
 
     form = ApiKeyForm
@@ -159,7 +159,7 @@ class ApiKeyAdmin(ApiKeyActions):
     paginator = CappedPaginator
     list_per_page = 50
     sortable_by = ()
-    actions_list = ("purge_everything",)
+    actions_list = (*BulkPages.actions_list, "purge_everything")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         return super().get_queryset(request).prefetch_related("budgets", "plan__budgets")
@@ -317,11 +317,14 @@ class ApiKeyAdmin(ApiKeyActions):
     def shown_before(self, request: HttpRequest) -> bool:
         return _fingerprint(request) in request.session.get(ISSUED, [])
 
+    def remember_shown(self, request: HttpRequest) -> None:
+        issued = [*request.session.get(ISSUED, []), _fingerprint(request)]
+        request.session[ISSUED] = issued[-ISSUED_MAX:]
+
     def secret_page(
         self, request: HttpRequest, apikey: ApiKey, secret: Secret, title: str
     ) -> HttpResponse:
-        issued = [*request.session.get(ISSUED, []), _fingerprint(request)]
-        request.session[ISSUED] = issued[-ISSUED_MAX:]
+        self.remember_shown(request)
         page = self._page(request, "issued", title)
         base_url = (settings.PUBLIC_URL or request.build_absolute_uri("/")).rstrip("/")
         ready = snippets(base_url=base_url, secret=secret.text, model=_example_model(apikey))

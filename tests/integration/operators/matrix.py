@@ -104,6 +104,30 @@ PAGES = {
         "history": "VOA",
         "delete": "A",
     },
+    "alerts.alert": {
+        "changelist": "VOA",
+        "add": "",
+        "change": "VOA",
+        "save": "",
+        "history": "VOA",
+        "delete": "",
+    },
+    "alerts.alerttarget": {
+        "changelist": "VOA",
+        "add": "A",
+        "change": "VOA",
+        "save": "A",
+        "history": "VOA",
+        "delete": "A",
+    },
+    "alerts.alertdelivery": {
+        "changelist": "VOA",
+        "add": "",
+        "change": "VOA",
+        "save": "",
+        "history": "VOA",
+        "delete": "",
+    },
     "auth.user": {
         "changelist": "VOA",
         "add": "A",
@@ -117,6 +141,7 @@ PAGES = {
 # Pages of an action, by name; `{pk}` is the row of the table.
 OWN_PAGES = {
     "keys_apikey_purge_everything": "OA",
+    "keys_apikey_import_csv": "LOA",
     "keys_apikey_ask": "LOA",
     "proxy_upstreamaccount_import_models": "A",
     "auth_user_reset_password": "A",
@@ -125,6 +150,8 @@ OWN_PAGES = {
 
 # Actions on rows that were selected in a list.
 ACTIONS = {
+    "alerts.alerttarget": {"renew_secret": "A", "test": "A"},
+    "alerts.alertdelivery": {"replay": "OA"},
     "keys.apikey": {
         "disable": "LOA",
         "enable": "LOA",
