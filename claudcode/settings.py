@@ -287,8 +287,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "ClaudCode management API",
-    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, usage, ledger and audit trail"
-    " of a ClaudCode gateway.",
+    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, usage, ledger and"
+    " audit trail of a ClaudCode gateway.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
