@@ -117,6 +117,12 @@ class ApiKey(models.Model):
         indexes = (
             # `ledger_export --key PREFIX` and the admin's search by what a developer reads out.
             models.Index(fields=("prefix",), name="apikey_prefix"),
+            # The console's home and filter: what expires soon. Few keys that live expire at all.
+            models.Index(
+                fields=("expires_at",),
+                condition=Q(revoked_at=None, expires_at__isnull=False),
+                name="apikey_expiring",
+            ),
         )
         constraints = (
             models.CheckConstraint(
