@@ -143,6 +143,7 @@ OWN_PAGES = {
     "keys_apikey_purge_everything": "OA",
     "keys_apikey_import_csv": "LOA",
     "keys_apikey_ask": "LOA",
+    "usage_ledgerentry_export_csv": "LVOA",
     "proxy_upstreamaccount_import_models": "A",
     "auth_user_reset_password": "A",
     "auth_user_remove_second_factor": "A",
