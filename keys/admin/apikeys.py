@@ -67,7 +67,7 @@ class ApiKeyForm(forms.ModelForm):
         required=False,
         choices=[(name, plans.LABELS[name]) for name in INHERITABLE],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        label="as the plan says",
+        label="As the plan says",
         help_text="What is ticked follows the plan, and every change of it. The rest is this key's"
         " own, as typed below. Without a plan all is the key's own.",
     )

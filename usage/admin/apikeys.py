@@ -19,6 +19,7 @@ from keys.admin.actions import KEY_ACTIONS
 from keys.admin.apikeys import ApiKeyAdmin
 from keys.admin.audit import change_text
 from keys.admin.base import moment
+from keys.inheritance import own_or_plan
 from keys.models import ApiKey, AuditEvent, ClaudeModel
 from usage import reports
 from usage.admin import drawings
@@ -153,6 +154,8 @@ class UsedApiKeyAdmin(ApiKeyAdmin):
         permitted = self.get_actions(request)
         return {
             "apikey": apikey,
+            "rpm_limit": own_or_plan(apikey, "rpm"),
+            "concurrency_limit": own_or_plan(apikey, "concurrency"),
             "standing": standing,
             "budget_bars": [drawings.budget_bar(each, now_ms) for each in standing.budgets],
             "key_actions": [

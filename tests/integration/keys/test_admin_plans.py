@@ -121,6 +121,8 @@ def test_a_key_s_page_says_what_is_in_force_and_whose_it_is(operator):
     page = re.sub(r"<[^>]+>", "|", operator.get(page_of(apikey)).content.decode())
     assert "|Requests a minute||7||plan gold|" in page
     assert "|In flight||3||this key|" in page
+    assert "requests in the last minute, of 7|" in page
+    assert "in flight, of 3|" in page
     assert "|Budget||70 tokens / 1h||plan gold|" in page
 
 
