@@ -26,7 +26,7 @@ run: $(VENV)/.runs
 		$(if $(STATE),--state $(STATE))
 
 test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION)
-	$(bin)/python -m pytest $(ARGS)
+	$(bin)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint: $(VENV)/.tests
 	$(bin)/ruff check .

@@ -14,7 +14,7 @@ def text(secrets: FirstSecrets, upstreams: Upstreams = CLAUDE) -> str:
 
 def test_a_first_start_shows_password_and_key_and_a_curl_with_it():
     shown = text(FirstSecrets("the-password", "sk-cc-the-key"))
-    assert "the-password   (shown this once)" in shown
+    assert "the-password   (shown this once; replace it at sign-in)" in shown
     assert "-H 'x-api-key: sk-cc-the-key'" in shown
 
 
