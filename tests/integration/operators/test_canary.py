@@ -6,6 +6,7 @@ Canaries are planted as an operator would, then every page of the console is ask
 import logging
 
 import pytest
+from asgiref.sync import async_to_sync
 from cryptography.fernet import Fernet
 from django.apps import apps
 from django.contrib import admin
@@ -109,8 +110,15 @@ def told(secrets: dict[str, str], text: str) -> list[str]:
 
 
 def read(answer) -> str:
-    body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    body = _streamed(answer) if answer.streaming else answer.content
     return f"{body.decode(errors='replace')} {answer.headers} {answer.cookies}"
+
+
+def _streamed(answer) -> bytes:
+    async def whole() -> bytes:
+        return b"".join([chunk async for chunk in answer.streaming_content])
+
+    return async_to_sync(whole)() if answer.is_async else b"".join(answer.streaming_content)
 
 
 def test_no_page_tells_a_secret(insider, secrets):
