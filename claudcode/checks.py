@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register, run
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, transaction
 
-from claudcode import stores
+from claudcode import mail, stores
 from proxy import accounts, credentials
 from proxy.core.account import BadAddress, parse_base_url
 from proxy.models import UpstreamAccount
@@ -132,6 +132,16 @@ def _stores() -> Findings:
             "E004",
             "VALKEY_URL is not a Valkey URL.",
             "It looks like redis://host:6379/0, rediss://… or unix:///path?db=0.",
+        )
+
+
+@_checks.append
+def _mail() -> Findings:
+    if settings.EMAIL_URL and not mail.is_mail(settings.EMAIL_URL):
+        yield _error(
+            "E070",
+            "CLAUDCODE_EMAIL_URL is not the address of a mail server.",
+            "It looks like smtp+tls://user:password@mail.example.com:587.",
         )
 
 

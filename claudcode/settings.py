@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from django.templatetags.static import static
 
-from claudcode import browser, env, logging, stores
+from claudcode import browser, env, logging, mail, stores
 
 BASE_DIR = env.ROOT
 
@@ -197,6 +197,22 @@ EVENTS_KEEP_S = env.integer(
     "CLAUDCODE_EVENTS_KEEP_S", 60, "How long a written event stays in Valkey."
 )
 
+# --- Alerts -------------------------------------------------------------------------------------
+
+EMAIL_URL = env.secret(
+    "CLAUDCODE_EMAIL_URL",
+    "Mail server for alerts: `smtp+tls://user:password@host:587`, `smtps://…` or `smtp://…`."
+    " Unset: no mail is sent.",
+)
+DEFAULT_FROM_EMAIL = env.text(
+    "CLAUDCODE_EMAIL_FROM", "claudcode@localhost", "Whom mails of alerts come from."
+)
+ALERT_LOCAL_TARGETS = env.boolean(
+    "CLAUDCODE_ALERT_LOCAL_TARGETS",
+    False,
+    "Webhooks may lead into private networks and to this machine, and by plain http.",
+)
+
 # --- Management API -----------------------------------------------------------------------------
 
 MANAGEMENT_RPM = env.integer(
@@ -228,6 +244,7 @@ INSTALLED_APPS = [
     "keys",
     "usage",
     "proxy",
+    "operators.alerts",
     "operators",  # Behind those whose permissions its roles are made of.
     "claudcode",
 ]
@@ -365,6 +382,10 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 
+# --- Mail ---------------------------------------------------------------------------------------
+
+vars().update(mail.settings(EMAIL_URL))
+
 # --- Celery -------------------------------------------------------------------------------------
 
 CELERY_BROKER_URL = stores.broker_url(VALKEY_URL)
@@ -376,6 +397,22 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BEAT_SCHEDULE = {
     "drain": {"task": "usage.tasks.drain", "schedule": 1.0, "options": {"expires": 1.0}},
     "sweep": {"task": "usage.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
+    "alerts": {
+        "task": "operators.alerts.tasks.look",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    # It reads the dates of all keys, which move by days.
+    "alerts-expiring": {
+        "task": "operators.alerts.tasks.look_at_expiring",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
+    "alerts-deliver": {
+        "task": "operators.alerts.tasks.deliver",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
 }
 
 LOGGING = logging.configuration(LOG_LEVEL)

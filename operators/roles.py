@@ -21,7 +21,7 @@ class Role(enum.StrEnum):
     ADMIN = "admin"
 
 
-_LOOK = ("keys.view_*", "usage.view_*", "proxy.view_*", "auth.view_user")
+_LOOK = ("keys.view_*", "usage.view_*", "proxy.view_*", "alerts.view_*", "auth.view_user")
 _DAILY = (
     "keys.add_apikey",
     "keys.change_apikey",
@@ -33,6 +33,7 @@ _DAILY = (
     "keys.delete_budget",
     "keys.change_maintenance",
     "proxy.operate_upstreamaccount",
+    "alerts.replay_alertdelivery",
 )
 
 # `app.codename`, with `*` as in file names.
@@ -41,7 +42,7 @@ PERMISSIONS: dict[Role, tuple[str, ...]] = {
     # Of no row by itself: which keys are theirs is for the page to say.
     Role.TEAM_LEAD: ("keys.lead_team",),
     Role.OPERATOR: _LOOK + _DAILY,
-    Role.ADMIN: ("keys.*", "usage.*", "proxy.*", "auth.*_user"),
+    Role.ADMIN: ("keys.*", "usage.*", "proxy.*", "alerts.*", "auth.*_user"),
 }
 
 

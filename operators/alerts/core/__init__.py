@@ -1,0 +1,1 @@
+"""Pure rules of alerts: what is worth one, how a webhook is signed, who may be called."""
