@@ -104,6 +104,30 @@ PAGES = {
         "history": "VOA",
         "delete": "A",
     },
+    "alerts.alert": {
+        "changelist": "VOA",
+        "add": "",
+        "change": "VOA",
+        "save": "",
+        "history": "VOA",
+        "delete": "",
+    },
+    "alerts.alerttarget": {
+        "changelist": "VOA",
+        "add": "A",
+        "change": "VOA",
+        "save": "A",
+        "history": "VOA",
+        "delete": "A",
+    },
+    "alerts.alertdelivery": {
+        "changelist": "VOA",
+        "add": "",
+        "change": "VOA",
+        "save": "",
+        "history": "VOA",
+        "delete": "",
+    },
     "auth.user": {
         "changelist": "VOA",
         "add": "A",
@@ -127,6 +151,8 @@ OWN_PAGES = {
 
 # Actions on rows that were selected in a list.
 ACTIONS = {
+    "alerts.alerttarget": {"renew_secret": "A", "test": "A"},
+    "alerts.alertdelivery": {"replay": "OA"},
     "keys.apikey": {
         "change_plan": "LOA",
         "disable": "LOA",
