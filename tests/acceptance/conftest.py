@@ -24,7 +24,7 @@ from tests.factories import a_key_and_secret  # noqa: E402
 from tests.waiting import wait_until  # noqa: E402
 
 # Beside the one that other tests flush (tests/conftest.py).
-VALKEY_DATABASE = 14
+VALKEY_DATABASES = iter((14, 12, 11))
 # As in production, but impatient, so that waiting out a bound takes a second or two.
 IMPATIENT = {
     "PING_AFTER_S": "1",
@@ -36,9 +36,13 @@ IMPATIENT = {
 
 @pytest.fixture(scope="session")
 def shared_installation(engines: None, django_db_blocker) -> Iterator[Installation]:
-    """A migrated database and an empty Valkey, kept for the session."""
-    name = f"claudcode_acceptance_{os.getpid()}"
-    valkey_url = with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
+    """A migrated database and an empty Valkey, kept for the session.
+
+    Each folder of tests that takes this fixture has one of its own.
+    """
+    number = next(VALKEY_DATABASES)
+    name = f"claudcode_acceptance_{os.getpid()}_{number}"
+    valkey_url = with_database(os.environ["VALKEY_URL"], number)
     with new_database(os.environ["DATABASE_URL"], name) as database_url:
         installation = Installation(database_url, valkey_url)
         with installation.valkey() as valkey:
