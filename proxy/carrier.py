@@ -252,7 +252,6 @@ class Carrier:
         entry = Entry(
             body=body,
             streamed=streamed,
-            content_type="text/event-stream" if streamed else "application/json",
             filled_by=call.request_id,
             stored_at_ms=call.verdict.now_ms + closing.total_ms,
             ttl_s=life_s,

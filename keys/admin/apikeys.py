@@ -196,14 +196,6 @@ class ApiKeyAdmin(BulkPages):
     ) -> tuple[str, ...]:
         return self._shown(obj)
 
-    def formfield_for_dbfield(
-        self, db_field: Field, request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        if isinstance(db_field, ArrayField):
-            # Checked by the form field: the model field's complaint would lose its reason there.
-            kwargs["base_field"] = forms.CharField(validators=db_field.base_field.validators)
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
-
     def get_formset_kwargs(
         self, request: HttpRequest, obj: ApiKey, inline: Any, prefix: str
     ) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
+from django import forms
 from django.contrib import messages
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Model, QuerySet
+from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -88,6 +90,14 @@ class ServiceAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
         return visible(request.user, rows, self.team_field) if self.team_field else rows
+
+    def formfield_for_dbfield(
+        self, db_field: Field, request: HttpRequest, **kwargs: Any
+    ) -> forms.Field | None:
+        if isinstance(db_field, ArrayField):
+            # Checked by the form field: the model field's complaint would lose its reason there.
+            kwargs["base_field"] = forms.CharField(validators=db_field.base_field.validators)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return super().has_module_permission(request) or self._leads(request)

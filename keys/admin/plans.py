@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import Count, Field, QuerySet
+from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -64,14 +64,6 @@ class PlanAdmin(ServiceAdmin):
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
-
-    def formfield_for_dbfield(
-        self, db_field: Field, request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        if isinstance(db_field, ArrayField):
-            # Checked by the form field: the model field's complaint would lose its reason there.
-            kwargs["base_field"] = forms.CharField(validators=db_field.base_field.validators)
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     @display(ordering="keys_count")
     def keys(self, plan: Plan) -> int:

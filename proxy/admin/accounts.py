@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.db.models import Field, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -63,14 +62,6 @@ class UpstreamAccountAdmin(ServiceAdmin):
         if obj.credential_source == Source.ENVIRONMENT:
             return (*shown, "leads_to", "credential_of_environment")
         return shown
-
-    def formfield_for_dbfield(
-        self, db_field: Field, request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        if isinstance(db_field, ArrayField):
-            # Checked by the form field: the model field's complaint would lose its reason there.
-            kwargs["base_field"] = forms.CharField(validators=db_field.base_field.validators)
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         # An account is deleted on its own page, where a service does it.

@@ -38,7 +38,6 @@ class Entry:
 
     body: bytes
     streamed: bool
-    content_type: str
     filled_by: str
     stored_at_ms: int
     ttl_s: int

@@ -22,7 +22,6 @@ def an_entry(**fields):
     given = {
         "body": b'{"type":"message"}',
         "streamed": False,
-        "content_type": "application/json",
         "filled_by": "req_1",
         "stored_at_ms": 1_700_000_000_000,
         "ttl_s": HOUR,
