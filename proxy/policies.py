@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from keys.core.access import Address, Catalogue, KeyPolicy, Maintenance
 from keys.invalidation import CHANNEL, EVERYTHING
@@ -26,6 +25,7 @@ from proxy.core.account import Account
 from proxy.core.allowance import Allowance, Client, client_of
 from proxy.core.errors import Unavailable
 from proxy.database import Database, DatabaseUnavailable
+from proxy.listening import end, listen_forever
 from usage.core.price import PriceBook
 from usage.prices import load_price_book
 
@@ -35,9 +35,6 @@ logger = logging.getLogger(__name__)
 UNLINKED_AGE_S = 0.5
 # How soon an old value is read again after Postgres did not answer.
 RETRY_S = 1.0
-# How soon a link that died in silence is noticed.
-LINK_CHECK_S = 0.5
-STOP_AGAIN_S = 0.2
 # Strangers' digests remembered, so that one bad key in a loop costs one look-up a second.
 STRANGERS_MAX = 20_000
 STRANGER_AGE_S = 1.0
@@ -93,16 +90,11 @@ class Policies:
 
     def start(self) -> None:
         """Begin to listen for changes."""
-        self._spawn(self._listen())
+        self._spawn(listen_forever(self._valkey, CHANNEL, heard=self._heard, lost=self._lost))
 
     async def stop(self) -> None:
         """Stop listening."""
-        left = set(self._tasks)
-        while left:
-            # redis-py takes a cancellation that meets one of its time-outs for the time-out.
-            for task in left:
-                task.cancel()
-            _done, left = await asyncio.wait(left, timeout=STOP_AGAIN_S)
+        await end(self._tasks)
 
     async def find(self, digest: str, address: Address | None = None) -> KeyPolicy | None:
         """Return the policy of a key that came from `address`, `None` for a stranger.
@@ -240,35 +232,14 @@ class Policies:
                 self._keys[message].read_at = NEVER
             self._strangers.pop(message, None)
 
-    async def _listen(self) -> None:
-        while True:
-            try:
-                await self._follow()
-            except (RedisError, OSError, TimeoutError) as error:
-                logger.warning("the invalidation link is down: %s", error)
-            finally:
-                self._linked = False
-                self._forget(EVERYTHING)
-            await asyncio.sleep(LINK_CHECK_S)
+    def _heard(self, message: bytes | None) -> None:
+        # Whatever changed before the channel was joined went unheard.
+        self._forget(EVERYTHING if message is None else message.decode())
+        self._linked = True
 
-    async def _follow(self) -> None:
-        async with self._valkey.pubsub() as channel:
-            await channel.subscribe(CHANNEL)
-            silent = 0
-            while silent < 3:
-                message = await channel.get_message(timeout=LINK_CHECK_S)
-                if message is None:
-                    silent += 1
-                    await channel.ping()
-                    continue
-                silent = 0
-                if message["type"] == "subscribe":
-                    # Whatever changed before this moment went unheard.
-                    self._forget(EVERYTHING)
-                    self._linked = True
-                elif message["type"] == "message":
-                    self._forget(message["data"].decode())
-            raise TimeoutError("no answer to three pings")
+    def _lost(self) -> None:
+        self._linked = False
+        self._forget(EVERYTHING)
 
     def _spawn(self, work) -> None:  # type: ignore[no-untyped-def]
         task = asyncio.create_task(work)

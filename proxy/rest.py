@@ -26,17 +26,15 @@ from proxy.core.account import Account
 from proxy.core.rest import ALL, Rest, Rests, identity
 from proxy.core.selection import Standing
 from proxy.core.upstream_error import Fault
+from proxy.listening import end, listen_forever
 
 logger = logging.getLogger(__name__)
 
 LUA = Path(__file__).parent / "lua"
 KEY = "claudcode:rest"
 CHANNEL = "claudcode:rest:changed"
-# How soon a link that died in silence is noticed.
-LINK_CHECK_S = 0.5
 # Announcements that come together are read once.
 READ_AFTER_S = 0.02
-STOP_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +66,13 @@ class SharedRests:
 
     def start(self) -> None:
         """Begin to tell and to listen."""
-        work = (self._tell_forever(), self._read_forever(), self._listen_forever())
+        listening = listen_forever(self._valkey, CHANNEL, heard=self._heard, lost=self._lost)
+        work = (self._tell_forever(), self._read_forever(), listening)
         self._tasks = [asyncio.create_task(task) for task in work]
 
     async def stop(self) -> None:
         """Stop telling and listening."""
-        left = set(self._tasks)
-        while left:
-            # redis-py takes a cancellation that meets one of its time-outs for the time-out.
-            for task in left:
-                task.cancel()
-            _done, left = await asyncio.wait(left, timeout=STOP_AGAIN_S)
+        await end(self._tasks)
 
     def standing(self, account: Account, model: str) -> Standing:
         """Return how the account stands for `model`."""
@@ -209,31 +203,11 @@ class SharedRests:
         if expired:
             await self._valkey.eval(source("wake"), 1, KEY, CHANNEL, "expired", *expired)
 
-    async def _listen_forever(self) -> None:
-        while True:
-            try:
-                await self._follow()
-            except (RedisError, OSError, TimeoutError) as error:
-                logger.warning("the link that announces rests is down: %s", error)
-            finally:
-                self.linked = False
-            await asyncio.sleep(LINK_CHECK_S)
+    def _heard(self, _message: bytes | None) -> None:
+        self._announced.set()
 
-    async def _follow(self) -> None:
-        async with self._valkey.pubsub() as channel:
-            await channel.subscribe(CHANNEL)
-            silent = 0
-            while silent < 3:
-                message = await channel.get_message(timeout=LINK_CHECK_S)
-                if message is None:
-                    silent += 1
-                    await channel.ping()
-                    continue
-                silent = 0
-                if message["type"] in ("subscribe", "message"):
-                    # Whatever was announced before the subscription went unheard.
-                    self._announced.set()
-            raise TimeoutError("no answer to three pings")
+    def _lost(self) -> None:
+        self.linked = False
 
 
 # --- for the control plane ------------------------------------------------------------------------

@@ -149,6 +149,8 @@ def test_celery_writes_the_ledger_by_itself(installation, a_developer, tmp_path)
         developer.ask()
         mine = LedgerEntry.objects.filter(apikey=developer.apikey)
         wait_until(mine.exists, seconds=30)
+        # A worker writes unasked too; beat takes signals from when its schedule is there.
+        wait_until(lambda: any(tmp_path.glob("schedule*")), seconds=30)
     finally:
         for process in processes:
             process.terminate()
