@@ -91,6 +91,12 @@ class ServiceAdmin(ModelAdmin):
         rows = super().get_queryset(request)
         return visible(request.user, rows, self.team_field) if self.team_field else rows
 
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        # A row is deleted on its own page, where a service does it.
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
     def formfield_for_dbfield(
         self, db_field: Field, request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:

@@ -12,6 +12,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
+from keys.admin.key_actions import KEY_ACTIONS
 from keys.core.budget import BadBudget, format_window, parse_tokens, parse_usd
 from keys.core.limits import Unit
 from keys.inheritance import Holding, holdings
@@ -24,7 +25,47 @@ GRACES = (
     (7 * 86_400, "7 days"),
     (30 * 86_400, "30 days"),
 )
+EXTENDED_BY = dt.timedelta(days=30)
 RAISED_FOR = dt.timedelta(days=7)
+
+
+class ConfirmForm(forms.Form):
+    """What must be typed for a thing that cannot be undone."""
+
+    def __init__(self, data: Any, *, wanted: str, label: str) -> None:
+        super().__init__(data)
+        self._wanted = wanted
+        self.fields["typed"] = forms.CharField(
+            label=label,
+            widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+            error_messages={"required": f"Type {wanted} to confirm."},
+        )
+
+    def clean_typed(self) -> str:
+        if self.cleaned_data["typed"].strip() != self._wanted:
+            raise forms.ValidationError(f"Type {self._wanted} to confirm.")
+        return self._wanted
+
+
+class ExtendForm(forms.Form):
+    """The last day on which keys shall work."""
+
+    last_day = forms.DateField(
+        label="Works until the end of",
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "date"}),
+    )
+
+    def clean_last_day(self) -> dt.date:
+        last_day: dt.date = self.cleaned_data["last_day"]
+        if last_day < timezone.now().date():
+            raise forms.ValidationError("This day has passed already.")
+        return last_day
+
+    @property
+    def expires_at(self) -> dt.datetime:
+        """The midnight after that day."""
+        after = self.cleaned_data["last_day"] + dt.timedelta(days=1)
+        return dt.datetime.combine(after, dt.time(), dt.UTC)
 
 
 class RotateForm(forms.Form):
@@ -105,6 +146,27 @@ class RaiseForm(forms.Form):
         """The midnight after the last day."""
         after = self.cleaned_data["last_day"] + dt.timedelta(days=1)
         return dt.datetime.combine(after, dt.time(), dt.UTC)
+
+
+def action_form(name: str, apikeys: Sequence[ApiKey], data: Any) -> forms.Form | None:
+    """Return the form that the action wants filled in, if it wants one."""
+    if name == "extend":
+        initial = {"last_day": (timezone.now() + EXTENDED_BY).date().isoformat()}
+        return ExtendForm(data, initial=initial)
+    if name == "rotate":
+        return RotateForm(data)
+    if name == "change_plan":
+        return PlanForm(data)
+    if name == "raise_budget":
+        return RaiseForm(data, apikeys)
+    if not KEY_ACTIONS[name].typed:
+        return None
+    if len(apikeys) == 1:
+        last_four = apikeys[0].last_four
+        label = f"Type the last four characters of the key, {last_four}"
+        return ConfirmForm(data, wanted=last_four, label=label)
+    count = str(len(apikeys))
+    return ConfirmForm(data, wanted=count, label=f"Type how many keys these are, {count}")
 
 
 def _amount(holding: Holding, typed: str) -> int:

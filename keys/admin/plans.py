@@ -5,17 +5,15 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import Count, QuerySet
-from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
-from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import services
 from keys.admin import budgets
-from keys.admin.base import ServiceAdmin, acting
+from keys.admin.base import acting
+from keys.admin.holders import HolderAdmin
 from keys.changes import require_offered
 from keys.core.budget import format_amount, format_window
 from keys.core.limits import Unit
@@ -45,7 +43,7 @@ class PlanForm(forms.ModelForm):
 
 
 @admin.register(Plan)
-class PlanAdmin(ServiceAdmin):
+class PlanAdmin(HolderAdmin):
     """Plans. A change reaches every key that follows it within a second."""
 
     form = PlanForm
@@ -55,43 +53,12 @@ class PlanAdmin(ServiceAdmin):
     list_display = ("name", "keys", "rpm", "concurrency", "budgets")
     search_fields = ("name",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
-        counted = super().get_queryset(request).annotate(keys_count=Count("apikeys"))
-        return counted.prefetch_related("budgets")
+    def create(self, **fields: Any) -> Plan:
+        who = {name: fields.pop(name) for name in ("acting_user", "acting_address")}
+        return services.plan_create(name=fields.pop("name"), fields=fields, **who)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # A plan is deleted on its own page, where a service does it.
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
-    @display(ordering="keys_count")
-    def keys(self, plan: Plan) -> int:
-        return plan.keys_count
-
-    @display
-    def budgets(self, plan: Plan) -> str:
-        return ", ".join(str(budget) for budget in plan.budgets.all()) or "–"
-
-    def save_model(
-        self, request: HttpRequest, obj: Plan, form: forms.ModelForm, change: bool
-    ) -> None:
-        if change:
-            changes = {name: form.cleaned_data[name] for name in form.changed_data}
-            services.plan_update(plan=obj, changes=changes, **acting(request))
-            return
-        fields = {name: form.cleaned_data[name] for name in FIELDS}
-        obj.pk = services.plan_create(name=fields.pop("name"), fields=fields, **acting(request)).pk
-        obj.refresh_from_db()
-
-    def save_formset(
-        self,
-        request: HttpRequest,
-        form: forms.ModelForm,
-        formset: BaseInlineFormSet,
-        change: bool,  # noqa: ARG002
-    ) -> None:
-        budgets.save(request, form.instance, formset)
+    def update(self, row: Plan, **arguments: Any) -> None:
+        services.plan_update(plan=row, **arguments)
 
     def delete_model(self, request: HttpRequest, obj: Plan) -> None:
         services.plan_delete(plan=obj, **acting(request))

@@ -4,15 +4,16 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from unfold.admin import TabularInline
-from unfold.decorators import action, display
+from unfold.decorators import action
 
 from keys import services
 from keys.admin import budgets
-from keys.admin.base import ServiceAdmin, acting, purge
+from keys.admin.base import acting, purge
+from keys.admin.holders import HolderAdmin
 from keys.models import Membership, Team
 
 FIELDS = ("name", "plan", "rpm", "concurrency", "cache_enabled", "cache_shared")
@@ -28,7 +29,7 @@ class MembershipInline(TabularInline):
 
 
 @admin.register(Team)
-class TeamAdmin(ServiceAdmin):
+class TeamAdmin(HolderAdmin):
     """Teams, with the budgets that all their keys share."""
 
     fields = FIELDS
@@ -39,44 +40,23 @@ class TeamAdmin(ServiceAdmin):
     search_fields = ("name",)
     actions = ("purge_cache",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
-        counted = super().get_queryset(request).annotate(keys_count=Count("apikeys"))
-        return counted.prefetch_related("budgets")
+    def create(self, **fields: Any) -> Team:
+        return services.team_create(**fields)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # A team is deleted on its own page, where a service does it.
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
-    @display(ordering="keys_count")
-    def keys(self, team: Team) -> int:
-        return team.keys_count
-
-    @display
-    def budgets(self, team: Team) -> str:
-        return ", ".join(str(budget) for budget in team.budgets.all()) or "–"
-
-    def save_model(
-        self, request: HttpRequest, obj: Team, form: forms.ModelForm, change: bool
-    ) -> None:
-        if change:
-            changes = {name: form.cleaned_data[name] for name in form.changed_data}
-            services.team_update(team=obj, changes=changes, **acting(request))
-            return
-        fields = {name: form.cleaned_data[name] for name in FIELDS}
-        obj.pk = services.team_create(**fields, **acting(request)).pk
-        obj.refresh_from_db()
+    def update(self, row: Team, **arguments: Any) -> None:
+        services.team_update(team=row, **arguments)
 
     def save_formset(
         self,
         request: HttpRequest,
         form: forms.ModelForm,
         formset: BaseInlineFormSet,
-        change: bool,  # noqa: ARG002
+        change: bool,
     ) -> None:
-        save = _save_members if formset.model is Membership else budgets.save
-        save(request, form.instance, formset)
+        if formset.model is Membership:
+            _save_members(request, form.instance, formset)
+        else:
+            super().save_formset(request, form, formset, change)
 
     @action(description="Purge response cache", permissions=["change"])
     def purge_cache(self, request: HttpRequest, queryset: QuerySet[Team]) -> None:

@@ -118,12 +118,6 @@ class AlertTargetAdmin(ServiceAdmin):
             return self.get_fields(request, obj)
         return ("channel", "created_at")
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # A target is deleted on its own page, where a service does it.
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
     @display(description="address")
     def leads_to(self, target: AlertTarget) -> str:
         return target.masked

@@ -63,12 +63,6 @@ class UpstreamAccountAdmin(ServiceAdmin):
             return (*shown, "leads_to", "credential_of_environment")
         return shown
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        # An account is deleted on its own page, where a service does it.
-        actions = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
-
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("proxy.operate_upstreamaccount")
 

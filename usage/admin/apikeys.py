@@ -15,10 +15,10 @@ from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from keys.admin.actions import KEY_ACTIONS
 from keys.admin.apikeys import ApiKeyAdmin
 from keys.admin.audit import change_text
 from keys.admin.base import moment
+from keys.admin.key_actions import KEY_ACTIONS
 from keys.inheritance import own_or_plan
 from keys.models import ApiKey, AuditEvent, ClaudeModel
 from usage import reports

@@ -7,7 +7,8 @@ from django.test import Client
 from django.urls import reverse
 
 from keys import services
-from keys.admin.actions import APIKEYS_MAX, KEY_ACTIONS
+from keys.admin.asking import APIKEYS_MAX
+from keys.admin.key_actions import KEY_ACTIONS
 from keys.core.access import KeyStatus
 from keys.core.secret import digest
 from keys.models import ApiKey, AuditEvent, Budget, ClaudeModel, Maintenance, Team
