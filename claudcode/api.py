@@ -1,6 +1,7 @@
 """The management API at `/api/v1/`: which address is whose, and its description.
 
-What an address does is in the app that owns the rows: `keys.api`, `usage.api`, `proxy.api`.
+What an address does is in the app that owns the rows: `keys.api`, `usage.api`, `proxy.api`,
+`operators.alerts.api`.
 """
 
 from typing import Any
@@ -18,9 +19,12 @@ from rest_framework.views import APIView
 from keys.api.apikeys import ApiKeys
 from keys.api.budgets import ApiKeyBudgets, PlanBudgets, TeamBudgets
 from keys.api.catalogue import Models
+from keys.api.members import Members
 from keys.api.operation import AuditTrail, EverybodysCache, MaintenanceSwitch, OwnToken
 from keys.api.plans import Plans
+from keys.api.tables import KeyExport, KeyImport
 from keys.api.teams import Teams
+from operators.alerts.api import Alerts, AlertTargets, Deliveries
 from proxy.api.upstreams import Upstreams
 from usage.api.ledger import Ledger
 from usage.api.prices import Prices
@@ -64,11 +68,15 @@ router.register("keys", ApiKeys, "api-keys")
 router.register("keys/<int:apikey_id>/budgets", ApiKeyBudgets, "api-key-budgets")
 router.register("teams", Teams, "api-teams")
 router.register("teams/<int:team_id>/budgets", TeamBudgets, "api-team-budgets")
+router.register("teams/<int:team_id>/members", Members, "api-team-members")
 router.register("plans", Plans, "api-plans")
 router.register("plans/<int:plan_id>/budgets", PlanBudgets, "api-plan-budgets")
 router.register("models", Models, "api-models")
 router.register("prices", Prices, "api-prices")
 router.register("upstreams", Upstreams, "api-upstreams")
+router.register("alerts", Alerts, "api-alerts")
+router.register("alert-targets", AlertTargets, "api-alert-targets")
+router.register("alert-deliveries", Deliveries, "api-alert-deliveries")
 router.register("ledger", Ledger, "api-ledger")
 router.register("audit", AuditTrail, "api-audit")
 
@@ -83,6 +91,8 @@ urlpatterns = [
         name="api-maintenance",
     ),
     path("cache/purge", EverybodysCache.as_view({"post": "purge"}), name="api-cache"),
+    path("keys/export", KeyExport.as_view({"get": "export"}), name="api-key-export"),
+    path("keys/import", KeyImport.as_view({"post": "issue"}), name="api-key-import"),
     *router.urls,
     re_path(r"", Unknown.as_view()),
 ]

@@ -304,8 +304,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "ClaudCode management API",
-    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, usage, ledger and"
-    " audit trail of a ClaudCode gateway.",
+    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, usage, ledger, alerts"
+    " and audit trail of a ClaudCode gateway.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
@@ -315,6 +315,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "KeyStatus": "keys.api.apikeys.STATUSES",
         "ExchangeStatus": "usage.api.ledger.STATUSES",
+        "AlertKind": "operators.alerts.api.KIND_NAMES",
     },
 }
 UNFOLD = {

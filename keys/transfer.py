@@ -1,10 +1,7 @@
-"""Keys in and out as CSV. An export holds no secret; an import issues keys, all of them or none.
+"""Keys in and out as CSV. An export holds no secret; an import issues keys, all of them or none."""
 
-Budgets that are strict or anchored are exported by their amounts alone: the cell has no word for
-them, so an import makes plain ones.
-"""
-
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
@@ -16,7 +13,18 @@ from keys.changes import sentence
 from keys.core.budget import BudgetSpec
 from keys.core.limits import Unit
 from keys.core.secret import Secret
-from keys.core.table import ALL, COLUMNS, FACTS, NONE, BadTable, Problem, Row, budget_cell, cell
+from keys.core.table import (
+    ALL,
+    COLUMNS,
+    FACTS,
+    NONE,
+    BadTable,
+    Problem,
+    Row,
+    budget_cell,
+    cell,
+    flag_cell,
+)
 from keys.inheritance import budget_spec
 from keys.models import ApiKey, Plan, Team
 from keys.services import apikey_issue
@@ -84,6 +92,17 @@ def export(apikeys: QuerySet[ApiKey]) -> Iterator[list[str]]:
         yield [cell(cells[name]) for name in (*COLUMNS, *FACTS)]
 
 
+def lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Return `rows` as lines of a CSV file, one by one."""
+    writer = csv.writer(_Echo(), lineterminator="\n")
+    return (writer.writerow(row) for row in rows)
+
+
+class _Echo:
+    def write(self, line: str) -> str:
+        return line
+
+
 class _Finder:
     """Teams, plans and owners by name, all read at once."""
 
@@ -127,6 +146,9 @@ def _cells(apikey: ApiKey, specs: list[BudgetSpec]) -> dict[str, str]:
         "wait_s": str(apikey.wait_s),
         "cache": "on" if apikey.cache_enabled else "off",
         "hangup": apikey.hangup,
+        "strict": flag_cell(specs, "strict"),
+        "anchored": flag_cell(specs, "anchored"),
+        "during_maintenance": "on" if apikey.during_maintenance else "off",
         "expires_at": apikey.expires_at.isoformat() if apikey.expires_at else "",
         "prefix": apikey.prefix,
         "last_four": apikey.last_four,

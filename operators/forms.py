@@ -45,8 +45,8 @@ class OperatorForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         label="Roles",
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="Viewer: sees everything but secrets. Operator: also keys, teams, budgets,"
-        " maintenance and tests of accounts. Admin: everything, people and credentials too."
+        help_text="Viewer: sees everything but secrets. Operator: also keys, teams, members,"
+        " budgets, maintenance, tests of accounts. Admin: everything, people and credentials too."
         " Team lead: the keys of their own team. None: owns keys, cannot enter the console.",
     )
 

@@ -1,14 +1,29 @@
 """Every operation of the management API by its name, and rows for each to work on."""
 
 import re
+from datetime import timedelta
 from functools import partial
+from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
-from keys.services import apikey_disable
+from keys.models import ApiKey
+from keys.services import (
+    apikey_change_plan,
+    apikey_disable,
+    apikey_rotate,
+    apikey_update,
+    budget_raise,
+    member_add,
+)
+from operators.alerts.core.rules import EPOCH, Finding, Kind, Subject
+from operators.alerts.models import AlertDelivery
+from operators.alerts.raising import alerts_raise
+from operators.alerts.services import target_add
 from proxy.accounts import load_account
 from proxy.services import upstream_add, upstream_suspend
-from tests.factories import a_budget, a_key, a_model, a_plan, a_team
+from tests.factories import a_budget, a_key, a_model, a_plan, a_spec, a_stranger, a_team
 from tests.management import ApiClient
 from usage.models import Price
 
@@ -43,11 +58,17 @@ def rows_for(name: str) -> dict[str, int]:
         holder = make()
         parent = {"keys": "apikey_id", "teams": "team_id", "plans": "plan_id"}[area]
         ids = {"id": holder.pk, parent: holder.pk}
+        if "members" in rest:
+            ids["id"] = member_add(team=holder, user=a_stranger(), acting_user=None).pk
+            ids["user_id"] = a_stranger().pk  # Who may come into it.
         if "budgets" in rest:
             budget = a_budget(holder)
             ids["id"] = budget.pk if rest[0] == "budgets" else holder.pk
-        if name == "keys_enable":
-            apikey_disable(apikey=holder, acting_user=None)
+            if name.endswith("end_raise"):
+                until = timezone.now() + timedelta(days=1)
+                budget_raise(budget=budget, limit=10**6, until=until, acting_user=None)
+        if area == "keys":
+            _ready(name, holder)
         return ids
     if area in ("models", "prices"):
         model = a_model(model_id="claude-test-1")
@@ -57,7 +78,42 @@ def rows_for(name: str) -> dict[str, int]:
         return {"id": Price.objects.create(model=model, starts_at="2030-01-01T00:00Z", **price).pk}
     if area == "upstreams":
         return {"id": an_account(name)}
-    return {}
+    return {"id": _of_alerts(name)} if area in ("alert", "alerts") else {}
+
+
+def _ready(name: str, apikey: ApiKey) -> None:
+    """Bring a key into the state in which the operation `name` changes it."""
+    tomorrow = timezone.now() + timedelta(days=1)
+    if name == "keys_enable":
+        apikey_disable(apikey=apikey, acting_user=None)
+    elif name == "keys_end_grace":
+        apikey_rotate(apikey=apikey, acting_user=None)
+    elif name == "keys_extend":
+        apikey_update(apikey=apikey, changes={"expires_at": tomorrow}, acting_user=None)
+    elif name in ("keys_change_plan", "keys_raise_budget", "keys_end_raise"):
+        # Its plan's, which binds it as its own would.
+        plan = a_plan(budgets=[a_spec()])
+        followed = apikey_change_plan(apikey=apikey, plan=plan, acting_user=None)
+        if name == "keys_end_raise":
+            more: dict[str, Any] = {"limit": 10**6, "until": tomorrow, "apikey": followed}
+            budget_raise(budget=plan.budgets.get(), **more, acting_user=None)
+
+
+def _of_alerts(name: str) -> int:
+    now = timezone.now()
+    target, _ = target_add(
+        name="hook", channel="webhook", address="https://93.184.216.34/a", acting_user=None
+    )
+    if name.startswith("alert_targets"):
+        return target.pk
+    finding = Finding(Kind.DRAIN, Subject.GATEWAY, 0, "", None, "drain", EPOCH, "It is behind.")
+    (alert,) = alerts_raise([finding], now)
+    if name.startswith("alerts"):
+        return alert.pk
+    delivery = alert.deliveries.get()
+    if name == "alert_deliveries_replay":
+        AlertDelivery.objects.update(next_at=None, dead_at=now)
+    return delivery.pk
 
 
 def an_account(name: str) -> int:

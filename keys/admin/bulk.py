@@ -3,8 +3,6 @@
 An import is looked through first: nothing is issued before a report was seen and said yes to.
 """
 
-import csv
-from collections.abc import Iterator
 from typing import Any
 
 from django import forms
@@ -20,7 +18,7 @@ from keys.admin.actions import ApiKeyActions
 from keys.admin.base import acting
 from keys.core.table import BYTES_MAX, COLUMNS, ROWS_MAX, BadTable, read
 from keys.models import ApiKey
-from keys.transfer import Imported, apikeys_import, export
+from keys.transfer import Imported, apikeys_import, export, lines
 
 # Problems shown at once; with more than these a file is better made anew.
 PROBLEMS_MAX = 50
@@ -50,7 +48,7 @@ class BulkPages(ApiKeyActions):
     @action(description="Export as CSV", permissions=["view"])
     def export_csv(self, _request: HttpRequest, queryset: QuerySet[ApiKey]) -> HttpResponse:
         return StreamingHttpResponse(
-            _lines(queryset),
+            lines(export(queryset)),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": 'attachment; filename="keys.csv"'},
         )
@@ -108,17 +106,6 @@ class BulkPages(ApiKeyActions):
         return TemplateResponse(request, "admin/keys/apikey/import.html", context)
 
 
-class _Echo:
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(apikeys: QuerySet[ApiKey]) -> Iterator[str]:
-    writer = csv.writer(_Echo())
-    return (writer.writerow(cells) for cells in export(apikeys))
-
-
 def _secrets(issued: list[Imported]) -> str:
-    writer = csv.writer(_Echo(), lineterminator="\n")
     rows = [["name", "secret"], *([each.apikey.name, each.secret.text] for each in issued)]
-    return "".join(writer.writerow(row) for row in rows)
+    return "".join(lines(rows))

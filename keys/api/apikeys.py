@@ -15,14 +15,21 @@ from rest_framework.response import Response
 
 from keys import services
 from keys.api.base import ServiceViewSet, acting, body
-from keys.api.budgets import BudgetBody, BudgetShown, spec
+from keys.api.budgets import (
+    UNITS,
+    BudgetBody,
+    BudgetShown,
+    Window,
+    WindowRaise,
+    spec,
+)
 from keys.api.fields import Boolean, Id, Integer, Moment, QueryInteger, Strict, Text, Word
 from keys.api.paging import Filters
-from keys.api.problems import Conflict
+from keys.api.problems import Conflict, RuleBroken
 from keys.api.purging import Purged, purge
 from keys.core.access import Hangup, KeyStatus
 from keys.core.terms import INHERITABLE
-from keys.inheritance import holdings
+from keys.inheritance import Holding, holdings
 from keys.models import (
     RATE_MAX,
     WAIT_S_MAX,
@@ -32,7 +39,7 @@ from keys.models import (
     model_pattern_validator,
     validate_cidr,
 )
-from keys.services.rotation import GRACE_DEFAULT, GRACE_MAX, apikey_rotate
+from keys.services.rotation import GRACE_DEFAULT, GRACE_MAX, apikey_end_grace, apikey_rotate
 
 # Nobody maintains longer lists by hand; a network covers what more addresses would.
 LIST_LENGTH_MAX = 500
@@ -134,14 +141,38 @@ class Rotation(Strict):
     grace_s = Integer(min_value=0, max_value=GRACE_S_MAX, default=GRACE_S_DEFAULT)
 
 
-class ApiKeyFilters(Filters):
-    """Which keys to list."""
+class Extension(Strict):
+    """When the key is to end, later than it would."""
+
+    expires_at = Moment(allow_null=True, help_text="null: never.")
+
+
+class PlanChange(Strict):
+    """Which plan the key is to follow."""
+
+    plan_id = Id(
+        source="plan",
+        queryset=Plan.objects.all(),
+        allow_null=True,
+        help_text="null: none; what the key had of its plan becomes its own.",
+    )
+    keep_own = Boolean(
+        default=False, help_text="Leave alone the limits and budgets that are the key's own."
+    )
+
+
+class ApiKeyQuery(Strict):
+    """Which keys."""
 
     status = serializers.ChoiceField(choices=STATUSES, required=False)
     team_id = QueryInteger(min_value=1, required=False)
     owner_id = QueryInteger(min_value=1, required=False)
     plan_id = QueryInteger(min_value=1, required=False)
     prefix = serializers.CharField(max_length=16, required=False, help_text="The whole prefix.")
+
+
+class ApiKeyFilters(ApiKeyQuery, Filters):
+    """Which keys to list."""
 
 
 class ApiKeys(ServiceViewSet):
@@ -153,10 +184,7 @@ class ApiKeys(ServiceViewSet):
     queryset = ApiKey.objects.prefetch_related("budgets")
 
     def narrowed(self, rows: QuerySet[ApiKey], asked: Mapping[str, Any]) -> QuerySet[ApiKey]:
-        if status := asked.get("status"):
-            rows = rows.filter(_having(KeyStatus(status), timezone.now()))
-        exact = ("team_id", "owner_id", "plan_id", "prefix")
-        return rows.filter(**{name: asked[name] for name in exact if name in asked})
+        return matching(rows, asked)
 
     @extend_schema(request=ApiKeyIssue, responses={201: ApiKeyIssued})
     def create(self, request: Request) -> Response:
@@ -213,6 +241,48 @@ class ApiKeys(ServiceViewSet):
         return Response(shown, headers={"Cache-Control": "no-store"})
 
     @extend_schema(request=None, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"], url_path="end-grace")
+    def end_grace(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Refuse the secret before the last rotation from now on."""
+        apikey = self.get_object()
+        apikey_end_grace(apikey=apikey, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=Extension, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"])
+    def extend(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Let a key live longer. An expired one lives again."""
+        said, apikey = body(Extension, request), self._unrevoked()
+        services.apikey_extend(apikey=apikey, **said, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=PlanChange, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"], url_path="change-plan")
+    def change_plan(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Put a key on a plan, which it follows in everything, or take it off."""
+        said, apikey = body(PlanChange, request), self.get_object()
+        services.apikey_change_plan(apikey=apikey, **said, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=WindowRaise, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"], url_path="raise-budget")
+    def raise_budget(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Let this key use more of a budget until a date, be the budget its own or its plan's."""
+        said = body(WindowRaise, request)
+        apikey, holding = self._holding(said)
+        more = {"limit": said["limit"], "until": said["until"]}
+        services.budget_raise(budget=holding.budget, apikey=apikey, **more, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=Window, responses=ApiKeyShown)
+    @action(detail=True, methods=["post"], url_path="end-raise")
+    def end_raise(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """End a raise of one of this key's budgets before its date."""
+        apikey, holding = self._holding(body(Window, request))
+        services.budget_raise_end(budget=holding.budget, apikey=apikey, **acting(request))
+        return Response(self.reread(apikey.pk))
+
+    @extend_schema(request=None, responses=ApiKeyShown)
     @action(detail=True, methods=["post"], url_path="reset-budgets")
     def reset_budgets(self, request: Request, pk: int) -> Response:  # noqa: ARG002
         """Empty the windows of all budgets that bind a key, its plan's too."""
@@ -227,11 +297,27 @@ class ApiKeys(ServiceViewSet):
         """Forget every cached answer that could serve this key."""
         return Response(purge(self.get_object(), request))
 
+    def _holding(self, said: Mapping[str, Any]) -> tuple[ApiKey, Holding]:
+        apikey: ApiKey = self.get_object()
+        wanted = (UNITS[said["unit"]].value, said["window_s"])
+        for holding in holdings([apikey])[apikey]:
+            if (holding.budget.unit, holding.budget.window_s) == wanted:
+                return apikey, holding
+        raise RuleBroken("No budget of this unit and window binds the key.")
+
     def _unrevoked(self) -> ApiKey:
         apikey: ApiKey = self.get_object()
         if apikey.revoked_at is not None:
             raise Conflict("The key is revoked, which is for ever.")
         return apikey
+
+
+def matching(rows: QuerySet[ApiKey], asked: Mapping[str, Any]) -> QuerySet[ApiKey]:
+    """Return those of `rows` that an `ApiKeyQuery` asks for."""
+    if status := asked.get("status"):
+        rows = rows.filter(_having(KeyStatus(status), timezone.now()))
+    exact = ("team_id", "owner_id", "plan_id", "prefix")
+    return rows.filter(**{name: asked[name] for name in exact if name in asked})
 
 
 def _having(status: KeyStatus, now: dt.datetime) -> Q:

@@ -39,7 +39,8 @@ class BearerToken(BaseAuthentication):
 
 
 class HasScope(BasePermission):
-    """Lets a token through that has the scope of the view: its `area`, to read or to write.
+    """Lets a token through that has the scope of the view: its `area`, to read or to write, unless
+    its `scopes` name another for the action.
 
     An `area` of `None` needs a token alone.
     """
@@ -59,4 +60,6 @@ def scope(method: str, view: Any) -> str | None:
     """Return the scope that a request of `method` to `view` needs."""
     if view.area is None:
         return None
+    if own := view.scopes.get(getattr(view, "action", None)):
+        return str(own)
     return f"{view.area}:{'read' if method in SAFE_METHODS else 'write'}"

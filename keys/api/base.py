@@ -30,15 +30,18 @@ class ServiceViewSet(GenericViewSet[Any]):
     filters: type[Filters] = Filters
     order: tuple[str, ...] = ("-pk",)
     lookup_value_converter = "int"
+    # Actions whose scope is another than to read or to write the area.
+    scopes: Mapping[str, str] = {}
     # Repeating these is harmless, and their answer is not worth keeping: an action's name.
     unkept: frozenset[str] = frozenset()
+    body_bytes_max = BODY_BYTES_MAX
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         method = (request.method or "").lower()
         if request.method in SAFE_METHODS or not hasattr(self, method):
             return
-        _read_body(request)
+        _read_body(request, self.body_bytes_max)
         # Here, and not by a decorator, so that no write can be without it.
         setattr(self, method, partial(self._write, getattr(self, method)))
 
@@ -97,11 +100,11 @@ class Nothing(Strict):
     """No query parameter at all."""
 
 
-def _read_body(request: Request) -> None:
+def _read_body(request: Request, bytes_max: int) -> None:
     django_request = request._request
-    content = django_request.read(BODY_BYTES_MAX + 1)
-    if len(content) > BODY_BYTES_MAX:
-        raise TooLarge(f"The body is over {BODY_BYTES_MAX} bytes.")
+    content = django_request.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise TooLarge(f"The body is over {bytes_max} bytes.")
     django_request._body = content
     # A body in chunks has no length, and REST framework would take it for none.
     django_request.META["CONTENT_LENGTH"] = str(len(content))

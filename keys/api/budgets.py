@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from keys import services
 from keys.api.base import ServiceViewSet, acting, body
-from keys.api.fields import Boolean, Integer, Strict, Word
+from keys.api.fields import Boolean, Integer, Moment, Strict, Word
 from keys.core.budget import WINDOW_S_MAX, BudgetSpec
 from keys.core.limits import AMOUNT_MAX, Unit
 from keys.models import ApiKey, Budget, Plan, Team
@@ -34,6 +34,24 @@ class BudgetBody(Strict):
     anchored = Boolean(default=False, help_text="Begin at the first use, end all at once.")
 
 
+class Raise(Strict):
+    """How much more, and until when: then the raise ends by itself."""
+
+    limit = Integer(min_value=1, max_value=AMOUNT_MAX)
+    until = Moment()
+
+
+class Window(Strict):
+    """One of the budgets that bind a key: a holder has one of a unit and a window."""
+
+    unit = Word(choices=sorted(UNITS))
+    window_s = Integer(min_value=1, max_value=WINDOW_S_MAX)
+
+
+class WindowRaise(Raise, Window):
+    """Which budget is raised, how far, and until when."""
+
+
 class UnitShown(serializers.ChoiceField):
     """The unit of a stored budget, as people say it."""
 
@@ -48,6 +66,10 @@ class BudgetShown(serializers.Serializer[Budget]):
     unit = UnitShown(choices=sorted(UNITS))
     window_s = serializers.IntegerField()
     limit = serializers.IntegerField(source="limit_amount", allow_null=True)
+    raised_to = serializers.IntegerField(
+        source="raised_amount", allow_null=True, help_text="In force until `raised_until`."
+    )
+    raised_until = serializers.DateTimeField(allow_null=True)
     strict = serializers.BooleanField()
     anchored = serializers.BooleanField()
     reset_at = serializers.DateTimeField(allow_null=True)
@@ -102,6 +124,22 @@ class BudgetViews(ServiceViewSet):
         """Empty the window: what was used before now no longer counts."""
         budget = self.get_object()
         services.budget_reset(budget=budget, **acting(request))
+        return Response(self.reread(budget.pk))
+
+    @extend_schema(request=Raise, responses=BudgetShown)
+    @action(detail=True, methods=["post"], url_path="raise", url_name="raise")
+    def lift(self, request: Request, **_path: Any) -> Response:
+        """Let more be used until a date. A raise of before is replaced."""
+        said, budget = body(Raise, request), self.get_object()
+        services.budget_raise(budget=budget, **said, **acting(request))
+        return Response(self.reread(budget.pk))
+
+    @extend_schema(request=None, responses=BudgetShown)
+    @action(detail=True, methods=["post"], url_path="end-raise")
+    def end_raise(self, request: Request, **_path: Any) -> Response:
+        """End a raise before its date."""
+        budget = self.get_object()
+        services.budget_raise_end(budget=budget, **acting(request))
         return Response(self.reread(budget.pk))
 
 

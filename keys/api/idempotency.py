@@ -98,6 +98,8 @@ def _fingerprint(request: Request) -> str:
 
 
 def _without_secrets(content: Any) -> Any:
+    if isinstance(content, list):
+        return [_without_secrets(each) for each in content]
     if not isinstance(content, dict):
         return content
-    return {k: None if k in SECRETS else v for k, v in content.items()}
+    return {k: None if k in SECRETS else _without_secrets(v) for k, v in content.items()}

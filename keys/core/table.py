@@ -1,17 +1,20 @@
 """Keys as rows of CSV: one key a row, read and written in the same words.
 
-    name,team,owner,plan,rpm,concurrency,models,cidrs,tokens,usd,wait_s,cache,hangup,expires_at
+    name,team,owner,plan,rpm,concurrency,models,cidrs,tokens,usd,strict,anchored,wait_s,cache,
+    hangup,during_maintenance,expires_at
 
 Of the limits an empty cell is what the plan says, or without a plan what a plain key gets;
 `none` is unlimited; `all` (of models) is all. Several models, addresses or budgets stand in one
-cell with spaces between: `5000000/5h 100000/15m`. Knows no store: names are looked up elsewhere.
+cell with spaces between: `5000000/5h 100000/15m`. Which of a key's budgets are strict or anchored
+is said by `on` for all of them, or by their units and windows: `tokens/5h usd/30d`. Knows no
+store: names are looked up elsewhere.
 """
 
 import csv
 import datetime as dt
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keys.core.access import Hangup
@@ -22,6 +25,7 @@ from keys.core.budget import (
     format_window,
     parse_tokens,
     parse_usd,
+    parse_window,
 )
 from keys.core.limits import Unit
 
@@ -36,9 +40,12 @@ COLUMNS = (
     "cidrs",
     "tokens",
     "usd",
+    "strict",
+    "anchored",
     "wait_s",
     "cache",
     "hangup",
+    "during_maintenance",
     "expires_at",
 )
 # What an export says beside that; an import overlooks it.
@@ -52,6 +59,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 NONE, ALL = "none", "all"
 _SWITCH = {"on": True, "off": False}
+ON = "on"
+_UNITS = {Unit.TOKENS: "tokens", Unit.NANOUSD: "usd"}
+# Columns that say more of a row's budgets.
+_FLAGS = ("strict", "anchored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,18 @@ def budget_cell(specs: list[BudgetSpec], unit: Unit) -> str:
     )
 
 
+def flag_cell(specs: list[BudgetSpec], flag: str) -> str:
+    """Return which of the budgets are `strict`, or `anchored`, as it is typed."""
+    having = [spec for spec in specs if getattr(spec, flag)]
+    if having and len(having) == len(specs):
+        return ON
+    return " ".join(_named(spec) for spec in having)
+
+
+def _named(spec: BudgetSpec) -> str:
+    return f"{_UNITS[spec.unit]}/{format_window(spec.window_s)}"
+
+
 def _amount(spec: BudgetSpec) -> str:
     if spec.limit is None:
         return NONE
@@ -173,10 +196,14 @@ def _given(said: dict[str, str]) -> Iterator[tuple[str, Any]]:
         yield "cache_enabled", _one_of("cache", text, _SWITCH)
     if text := said.get("hangup"):
         yield "hangup", _one_of("hangup", text, {each.value: each for each in Hangup})
+    if text := said.get("during_maintenance"):
+        yield "during_maintenance", _one_of("during_maintenance", text, _SWITCH)
     if text := said.get("expires_at"):
         yield "expires_at", _moment(text)
     if said.get("tokens") or said.get("usd"):
-        yield "budgets", _budgets(said)
+        yield "budgets", _flagged(_budgets(said), said)
+    elif flag := next((name for name in _FLAGS if said.get(name, "off") not in ("", "off")), None):
+        raise ValueError(f"{flag}: The row names no budget in tokens or usd that could be so.")
 
 
 def _budgets(said: dict[str, str]) -> list[BudgetSpec]:
@@ -192,6 +219,38 @@ def _budgets(said: dict[str, str]) -> list[BudgetSpec]:
                 raise ValueError(f"{column}: {error}") from error
             specs.append(spec.unlimited() if amount == NONE else spec)
     return specs
+
+
+def _flagged(specs: list[BudgetSpec], said: dict[str, str]) -> list[BudgetSpec]:
+    strict, anchored = (_having(flag, said.get(flag, ""), specs) for flag in _FLAGS)
+    return [
+        replace(
+            spec,
+            strict=(spec.unit, spec.window_s) in strict,
+            anchored=(spec.unit, spec.window_s) in anchored,
+        )
+        for spec in specs
+    ]
+
+
+def _having(flag: str, text: str, specs: list[BudgetSpec]) -> set[tuple[Unit, int]]:
+    """Return the unit and the window of each budget that the cell names."""
+    if text in ("", "off"):
+        return set()
+    there = {(spec.unit, spec.window_s) for spec in specs}
+    return there if text == ON else {_budget_named(flag, word, there) for word in text.split()}
+
+
+def _budget_named(flag: str, word: str, there: set[tuple[Unit, int]]) -> tuple[Unit, int]:
+    name, _, window = word.partition("/")
+    try:
+        window_s = parse_window(window)
+    except BadBudget as error:
+        raise ValueError(f"{flag}: {error}") from error
+    for unit, window_there in there:
+        if (_UNITS[unit], window_there) == (name, window_s):
+            return unit, window_there
+    raise ValueError(f"{flag}: '{word}' is no budget of the row; tokens/5h or usd/30d names one.")
 
 
 def _number(column: str, text: str) -> int:

@@ -5,6 +5,7 @@ A credential goes in and never comes out: `credential_hint` is what may be shown
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -14,8 +15,10 @@ from rest_framework.response import Response
 from keys.api.apikeys import LIST_LENGTH_MAX
 from keys.api.base import ServiceViewSet, acting, body
 from keys.api.fields import Boolean, Integer, Strict, Text, Word
+from keys.api.problems import Conflict
 from keys.models import RATE_MAX, model_pattern_validator
 from proxy import services
+from proxy.core.listing import Candidate
 from proxy.models import (
     PRIORITY_MAX,
     WEIGHT_MAX,
@@ -25,7 +28,7 @@ from proxy.models import (
     account_name_validator,
 )
 from proxy.standing import State, address, standings
-from proxy.trial import upstream_test, upstream_use_again
+from proxy.trial import Offer, offer, upstream_test, upstream_use_again
 
 
 class UpstreamFields(Strict):
@@ -88,6 +91,43 @@ class Tested(serializers.Serializer[Any]):
     trouble = serializers.CharField(help_text="Empty: all is well, and it is used again.")
 
 
+class ModelsImport(Strict):
+    """Which of the models that the account lists are added to the catalogue."""
+
+    only = serializers.ListField(
+        child=Text(max_length=100),
+        max_length=LIST_LENGTH_MAX,
+        required=False,
+        help_text="Ids; left out: all that the catalogue does not have.",
+    )
+    enable = serializers.ListField(
+        child=Text(max_length=100),
+        max_length=LIST_LENGTH_MAX,
+        default=list,
+        help_text="Ids that are on offer to clients at once.",
+    )
+    dry_run = Boolean(default=False, help_text="Say what would be added, and add nothing.")
+
+
+class CandidateShown(serializers.Serializer[Candidate]):
+    """A model that was added, or would be."""
+
+    model_id = serializers.CharField()
+    display_name = serializers.CharField()
+    released_at = serializers.DateTimeField(allow_null=True)
+    context_window_tokens = serializers.IntegerField()
+    output_tokens_max = serializers.IntegerField()
+    guessed = serializers.BooleanField(help_text="Upstream did not say its limits.")
+
+
+class ModelsImported(serializers.Serializer[Any]):
+    """What came of asking the account for its models."""
+
+    dry_run = serializers.BooleanField()
+    listed = serializers.IntegerField(help_text="How many models the account lists.")
+    items = CandidateShown(many=True)
+
+
 class Upstreams(ServiceViewSet):
     """Upstream accounts, in the order of their age."""
 
@@ -95,8 +135,12 @@ class Upstreams(ServiceViewSet):
     serializer_class = UpstreamShown
     queryset = UpstreamAccount.objects.all()
     order = ("pk",)
-    # It calls upstream, for which no transaction should wait.
-    unkept = frozenset({"test"})
+    scopes = dict.fromkeys(("enable", "disable", "use_again", "test"), "upstreams:operate") | {
+        # What it writes is the catalogue.
+        "import_models": "models:write"
+    }
+    # They call upstream, for which no transaction should wait.
+    unkept = frozenset({"test", "import_models"})
 
     def shown(self, rows: Any, *, many: bool = False) -> Any:
         accounts = rows if many else [rows]
@@ -160,3 +204,30 @@ class Upstreams(ServiceViewSet):
         content = {"status": found.status, "milliseconds": found.milliseconds}
         content |= {"models": [model.id for model in found.models], "trouble": found.trouble}
         return Response(Tested(content).data)
+
+    @extend_schema(request=ModelsImport, responses=ModelsImported)
+    @action(detail=True, methods=["post"], url_path="import-models")
+    def import_models(self, request: Request, pk: int) -> Response:  # noqa: ARG002
+        """Add what the account lists to the catalogue. What is there stays as it is."""
+        said, account = body(ModelsImport, request), self.get_object()
+        offered = offer(account)
+        if offered.probe.trouble:
+            raise Conflict(offered.probe.trouble)
+        chosen = _chosen(offered, said)
+        if not said["dry_run"]:
+            services.models_import(
+                account=account, chosen=chosen, enabled=said["enable"], **acting(request)
+            )
+        content = {"listed": len(offered.probe.models), "items": chosen}
+        return Response(ModelsImported(content | {"dry_run": said["dry_run"]}).data)
+
+
+def _chosen(offered: Offer, said: dict[str, Any]) -> list[Candidate]:
+    only = said.get("only")
+    chosen = [c for c in offered.candidates if only is None or c.model_id in only]
+    could_be = {c.model_id for c in chosen}
+    for field in ("only", "enable"):
+        if strange := sorted(set(said.get(field, ())) - could_be):
+            told = f"Not among what could be added: {', '.join(strange)}."
+            raise ValidationError({field: told})
+    return chosen

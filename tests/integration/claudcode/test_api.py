@@ -16,16 +16,20 @@ from tests.operations import MODEL, OPERATIONS, PREFIX, PRICE, rows_for, send
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
-# A test is no change: what it may resume is audited by the service.
-WRITES = {
-    name
-    for name, (method, _, _) in OPERATIONS.items()
-    if method not in SAFE_METHODS and name != "upstreams_test"
-}
+# What calls other servers; tests of their own see to these.
+CALLS = {"upstreams_test", "upstreams_import_models", "alert_targets_test"}
+WRITES = {name for name, (method, _, _) in OPERATIONS.items() if method not in SAFE_METHODS} - CALLS
+RAISE = {"limit": 5_000, "until": "2038-01-01T00:00:00Z"}
+HOOK = {"name": "pager", "channel": "webhook", "address": "https://93.184.216.34/b"}
 BUDGET = {"unit": "nanousd", "window_s": 60, "limit": 1}
 
-# What each write is sent; the paths lead to rows that `ids` makes.
+# What each write is sent, or how that is made of the rows there are, to which the paths lead.
 BODIES = {
+    "alert_deliveries_replay": None,
+    "alert_targets_create": HOOK,
+    "alert_targets_partial_update": {"enabled": False},
+    "alert_targets_destroy": None,
+    "alert_targets_renew_secret": None,
     "cache_purge": None,
     "keys_create": {"name": "ci"},
     "keys_partial_update": {"rpm": 7},
@@ -34,10 +38,18 @@ BODIES = {
     "keys_revoke": None,
     "keys_purge_cache": None,
     "keys_rotate": {},
+    "keys_end_grace": None,
+    "keys_extend": {"expires_at": None},
+    "keys_change_plan": {"plan_id": None},
+    "keys_raise_budget": RAISE | {"unit": "tokens", "window_s": 3600},
+    "keys_end_raise": {"unit": "tokens", "window_s": 3600},
+    "keys_import": {"csv": "name\nci\n"},
     "keys_reset_budgets": None,
     "keys_budgets_create": BUDGET,
     "keys_budgets_update": BUDGET,
     "keys_budgets_destroy": None,
+    "keys_budgets_raise": RAISE,
+    "keys_budgets_end_raise": None,
     "keys_budgets_reset": None,
     "maintenance_update": {"enabled": True},
     "models_create": MODEL | {"model_id": "claude-new-1"},
@@ -48,15 +60,22 @@ BODIES = {
     "plans_budgets_create": BUDGET,
     "plans_budgets_update": BUDGET,
     "plans_budgets_destroy": None,
+    "plans_budgets_raise": RAISE,
+    "plans_budgets_end_raise": None,
     "prices_create": PRICE | {"model_id": "claude-test-1"},
     "prices_partial_update": {"output_nanousd": 2},
     "teams_create": {"name": "new"},
     "teams_partial_update": {"rpm": 7},
     "teams_destroy": None,
     "teams_purge_cache": None,
+    "teams_members_create": lambda ids: {"user_id": ids["user_id"]},
+    "teams_members_partial_update": {"lead": True},
+    "teams_members_destroy": None,
     "teams_budgets_create": BUDGET,
     "teams_budgets_update": BUDGET,
     "teams_budgets_destroy": None,
+    "teams_budgets_raise": RAISE,
+    "teams_budgets_end_raise": None,
     "teams_budgets_reset": None,
     "upstreams_create": {"name": "new", "base_url": "https://a.example", "credential": "secret-1"},
     "upstreams_partial_update": {"weight": 7},
@@ -65,6 +84,11 @@ BODIES = {
     "upstreams_enable": None,
     "upstreams_use_again": None,
 }
+
+
+def body_of(name, ids):
+    said = BODIES[name]
+    return said(ids) if callable(said) else said
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +140,7 @@ def test_every_operation_needs_a_token(name):
 def test_every_operation_needs_its_scope(name):
     method, _, operation = OPERATIONS[name]
     needed = re.search(r"Scope: `([a-z:]+)`", operation["description"])[1]
-    assert needed.endswith("read" if method in SAFE_METHODS else "write")
+    assert needed.endswith("read" if method in SAFE_METHODS else ("write", "operate"))
     api = ApiClient(*(SCOPES.keys() - {needed}))
     assert send(api, name, {}).status_code == 403
 
@@ -133,7 +157,7 @@ def test_every_write_leaves_one_row_that_names_the_token(name):
     ids = rows_for(name)
     api = ApiClient()
     before = AuditEvent.objects.count()
-    answer = send(api, name, ids, BODIES[name])
+    answer = send(api, name, ids, body_of(name, ids))
     assert answer.status_code in (200, 201, 204), answer.text
     (row,) = AuditEvent.objects.order_by("id")[before:]
     assert row.actor_name == f"token tests ({api.token.masked})"
@@ -144,6 +168,7 @@ def test_a_write_that_is_sent_twice_leaves_one_row(name):
     ids = rows_for(name)
     api = ApiClient()
     before = AuditEvent.objects.count()
-    answers = [send(api, name, ids, BODIES[name], idempotency_key="one") for _ in range(2)]
+    body = body_of(name, ids)
+    answers = [send(api, name, ids, body, idempotency_key="one") for _ in range(2)]
     assert answers[0].status_code == answers[1].status_code
     assert AuditEvent.objects.count() == before + 1

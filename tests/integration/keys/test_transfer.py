@@ -5,6 +5,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from keys import services
+from keys.core.limits import Unit
 from keys.core.secret import digest
 from keys.core.table import ROWS_MAX, BadTable, read
 from keys.models import ApiKey, AuditEvent
@@ -94,6 +95,13 @@ def test_every_problem_names_its_line_and_nothing_is_issued(file):
         pytest.param("name,hangup\nci,cling\n", "none of abort, drain", id="no habit"),
         pytest.param("name,expires_at\nci,soon\n", "Line 2: expires_at", id="no date"),
         pytest.param("name,expires_at\nci,2020-01-01\n", "passed already", id="a past date"),
+        pytest.param(
+            "name,tokens,strict\nci,5/1h,tokens/2h\n",
+            "'tokens/2h' is no budget",
+            id="no such budget",
+        ),
+        pytest.param("name,anchored\nci,on\n", "names no budget", id="no budget to anchor"),
+        pytest.param("name,tokens,strict\nci,5/1h,yes\n", "Line 2: strict", id="no window"),
         pytest.param('name\n"ci\n', "This is not CSV", id="an open quote"),
         pytest.param("name,wait_s\nci,61\n", "Line 2: wait_s", id="too long a wait"),
     ],
@@ -119,16 +127,22 @@ def test_what_was_exported_can_be_imported(file):
     a_key(name="=cmd()", rpm=None, budgets=[], cidrs=["10.0.0.0/8"], wait_s=9)
     a_key(name="follower", plan=plan, owner=a_stranger(), team=a_team(), concurrency=3)
     a_key(name="spender", budgets=[a_spec(), a_spec(window_s=60, limit=None)])
+    a_key(name="held", budgets=[a_spec(strict=True, anchored=True)], during_maintenance=True)
+    some = [a_spec(anchored=True), a_spec(window_s=60), a_spec(unit=Unit.NANOUSD, strict=True)]
+    a_key(name="mixed", budgets=some)
     exported = run("apikeys_export")
     before = [load_policy(key.digest) for key in ApiKey.objects.order_by("pk")]
     assert "'=cmd()" in exported
     run("apikeys_import", file(exported))
-    after = [load_policy(key.digest) for key in ApiKey.objects.order_by("pk")][3:]
+    after = [load_policy(key.digest) for key in ApiKey.objects.order_by("pk")][5:]
     compared = ("name", "team_id", "models", "networks", "hangup", "cache", "wait_s")
+    compared += ("during_maintenance",)
     for field in compared:
         assert [getattr(p, field) for p in after] == [getattr(p, field) for p in before]
     for old, new in zip(before, after, strict=True):
-        assert [li.limit for li in new.limits] == [li.limit for li in old.limits]
+        for field in ("limit", "strict", "anchored"):
+            said = [getattr(limit, field) for limit in new.limits]
+            assert said == [getattr(limit, field) for limit in old.limits]
         assert new.concurrencies[0].limit == old.concurrencies[0].limit
 
 
