@@ -21,6 +21,8 @@ from simulator.exchange import JSON, Exchange
 from simulator.messages import MessagesApi
 from simulator.options import Options
 from simulator.request import check_version
+from simulator.tavily import PATHS as TAVILY_PATHS
+from simulator.tavily import TavilyApi
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
@@ -41,6 +43,7 @@ class Simulator:
         self._credentials = options.credentials
         self._catalogue = Catalogue(options.models)
         self._api = MessagesApi(options, self._catalogue)
+        self._tavily = TavilyApi()
         self._books = Books(options.books_max)
         self._answer_headers = AnswerHeaders()
         # Part of every id, so that two runs never share one, unless a seed asks for it.
@@ -99,6 +102,9 @@ class Simulator:
         path, method = exchange.entry.path, exchange.entry.method
         if method == "HEAD" and path in PROBES:
             await exchange.answer(b"")
+            return
+        if path in TAVILY_PATHS and method == "POST":
+            await self._tavily.answer(exchange)
             return
         allowed, handler = self._routes.get(path, ("GET", self._model))
         if path not in self._routes and not path.startswith(MODEL_PATH):
