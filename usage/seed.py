@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
 from usage.models import LedgerEntry
+from usage.rolling import TABLES
 from usage.statements import SUM_UP
 
 COLUMNS = tuple(field.column for field in LedgerEntry._meta.concrete_fields)
@@ -20,7 +21,7 @@ _JSON = frozenset({"anchors", "attempts"})
 
 @transaction.atomic
 def write(apikey_ids: Sequence[int], rows: Iterable[dict[str, Any]]) -> None:
-    """Write `rows` of keys that have none yet, and their roll-up. All of it, or nothing."""
+    """Write `rows` of keys that have none yet, and their roll-ups. All of it, or nothing."""
     with connection.cursor() as cursor:
         with cursor.copy(_COPY) as copy:
             for row in rows:
@@ -35,14 +36,22 @@ def remove(apikey_ids: Sequence[int]) -> int:
     with connection.cursor() as cursor:
         ids = [list(apikey_ids)]
         cursor.execute("DELETE FROM usage_hourlyrollup WHERE apikey_id = ANY(%s)", ids)
+        # Its trigger takes them off what everybody and the teams used.
         cursor.execute("DELETE FROM usage_ledgerentry WHERE apikey_id = ANY(%s)", ids)
-        return int(cursor.rowcount)
+        deleted = int(cursor.rowcount)
+        for table in ("usage_keyrollup", "usage_sessionrollup"):
+            cursor.execute(f"DELETE FROM {table} WHERE apikey_id = ANY(%s)", ids)
+        cursor.execute(
+            "DELETE FROM usage_latencyrollup WHERE holder = 'k' AND holder_id = ANY(%s)", ids
+        )
+        return deleted
 
 
 def _analyze() -> None:
     # The planner must know of a table that grew a thousandfold before the first page is asked for.
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE usage_ledgerentry, usage_hourlyrollup")
+        tables = ", ".join(("usage_ledgerentry", "usage_hourlyrollup", *(t.name for t in TABLES)))
+        cursor.execute(f"ANALYZE {tables}")
 
 
 def _value(row: dict[str, Any], name: str) -> Any:

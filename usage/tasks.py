@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection
 from redis import RedisError
 
 from keys.sweep import sweep as sweep_leases
+from usage.catching_up import tend
 from usage.ledger import MEMORY_SHARE_MAX, memory_share
 from usage.ledger import drain as drain_events
 
@@ -53,6 +54,7 @@ class Housekeeping(threading.Thread):
         """Do the work if nobody has asked for it lately; warn if events take too much memory."""
         if time.monotonic() - self._asked_at_s > UNASKED_AFTER_S:
             drain_events()
+            tend()
             sweep_leases()
         share = memory_share()
         if share > MEMORY_SHARE_MAX:
@@ -69,9 +71,10 @@ def _keep_house(**_kwargs: Any) -> None:
 
 @shared_task
 def drain() -> None:
-    """Write waiting events to the ledger."""
+    """Write waiting events to the ledger, and old entries to new roll-ups."""
     housekeeping.asked()
     drain_events()
+    tend()
 
 
 @shared_task

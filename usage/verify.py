@@ -1,4 +1,4 @@
-"""Proves that the books agree: the roll-up with the ledger, and Valkey's windows with the ledger.
+"""Proves that the books agree: roll-ups and Valkey's windows with the ledger.
 
 Only reads. A window and the events not drained yet are read at one instant, so a running gateway
 disturbs little; but exact equality is promised only while nothing is being settled.
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
+from django.utils import timezone
 from redis import Redis
 
 from keys import valkey
@@ -25,8 +26,10 @@ from keys.inheritance import holdings
 from keys.models import ApiKey, Team
 from keys.policy import budget_limit
 from usage import history, ledger
+from usage.catching_up import sessions_since
 from usage.models import DeadLetter, HourlyRollup, LedgerEntry
 from usage.pending import Rows, pending_rows
+from usage.rolling import TABLES, compare
 from usage.statements import COMPARE, SUMS
 
 # Read in one transaction of Valkey, which serves nobody else meanwhile: a few milliseconds.
@@ -69,7 +72,7 @@ class _Snapshot:
 def verify(client: Redis | None = None) -> Report:
     """Compare everything with the ledger. Takes a pass over all of it."""
     client = client or valkey.client()
-    differences = list(_rollup_differences())
+    differences = [*_rollup_differences(), *_dashboard_differences()]
     compared, skipped = 0, 0
     for shard, names in _windows(client).items():
         for start in range(0, len(names), WINDOWS_AT_ONCE):
@@ -99,6 +102,19 @@ def _rollup_differences() -> Iterator[Difference]:
         for name, expected, kept in zip(SUMS, summed, stored, strict=True):
             if kept != expected:
                 yield Difference(f"{where}: {name}", kept, expected)
+
+
+def _dashboard_differences() -> Iterator[Difference]:
+    """Compare the roll-ups that dashboards read; of sessions, the days that are kept."""
+    for table in TABLES:
+        with connection.cursor() as cursor:
+            cursor.execute(compare(table, sessions_since(timezone.now())))
+            found = cursor.fetchall()
+        for dimensions, summed, stored in found:
+            where = f"{table.name} {' '.join(text or '-' for text in dimensions)}"
+            for name, expected, kept in zip(table.sums, summed, stored, strict=True):
+                if kept != expected:
+                    yield Difference(f"{where}: {name}", kept, expected)
 
 
 def _windows(client: Redis) -> dict[int, list[str]]:

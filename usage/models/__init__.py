@@ -1,0 +1,28 @@
+"""What was used and what it cost, as rows: the ledger, its roll-ups, prices, dead letters."""
+
+from usage.models.columns import AMOUNTS, TEXT_CHARS_MAX, TOKEN_COUNTS
+from usage.models.ledger import DeadLetter, LedgerEntry
+from usage.models.prices import Price
+from usage.models.rollups import (
+    Backfill,
+    GroupRollup,
+    HourlyRollup,
+    KeyRollup,
+    LatencyRollup,
+    SessionRollup,
+)
+
+__all__ = [
+    "AMOUNTS",
+    "TEXT_CHARS_MAX",
+    "TOKEN_COUNTS",
+    "Backfill",
+    "DeadLetter",
+    "GroupRollup",
+    "HourlyRollup",
+    "KeyRollup",
+    "LatencyRollup",
+    "LedgerEntry",
+    "Price",
+    "SessionRollup",
+]

@@ -1,0 +1,248 @@
+"""How ledger rows become the roll-ups of dashboards: the trigger, its backfill, what verifies them.
+
+A trigger of the ledger, not the drain's statement, so that whoever writes the ledger writes these
+too, in the same statement: the drain, the release before it, a demonstration. What an insertion
+adds, a deletion takes off; a late settlement takes off the abandonment that it replaces.
+
+    moved     ledger rows with their sign, and what they are told apart by, of bounded variety
+    quarter   their sums by quarter of an hour, key, team, model, upstream, client and error type
+    facet     sums of those by quarter, team and one thing at a time
+    usage_keyrollup, usage_grouprollup, usage_latencyrollup, usage_sessionrollup
+
+Rows older than the trigger are added by `catch_up`, batch by batch in the order of their ids.
+`usage_backfill` says how far it came: the trigger leaves out what lies beyond, since that will be
+read there. Whoever writes holds it FOR SHARE to the end of the transaction, whoever moves it FOR
+UPDATE, so each row is counted by exactly one of the two.
+
+A change of these texts reaches a database by a migration that runs `INSTALL` again; the body of a
+function is not read before it is run, so older migrations may run it before its columns are there.
+"""
+
+import datetime as dt
+
+from usage.core.client import FAMILIES, OTHER, UNKNOWN
+from usage.core.histogram import BOUNDS
+from usage.models import AMOUNTS
+
+# What one row adds to a roll-up.
+ADDED = {
+    "requests": "1",
+    "errors": "(status IN ('upstream_error', 'gateway_error'))::int",
+    "hung_up": "(status = 'hung_up')::int",
+    "abandoned": "(status = 'abandoned')::int",
+    "estimated": "estimated::int",
+    "cache_hits": "(cache = 'hit')::int",
+    "cache_misses": "(cache = 'miss')::int",
+} | {name: name for name in AMOUNTS}
+SESSION_SUMS = (
+    "requests",
+    "errors",
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "charged_tokens",
+    "cost_nanousd",
+)
+FACETS = ("model", "upstream", "client", "error_type")
+
+_FAMILY = " ".join(
+    f"WHEN lower(client_agent) LIKE '{start}%' THEN '{name}'" for start, name in FAMILIES
+)
+# A client chooses its user agent, and dates after the name of a model: neither may make new rows
+# without end. A type of error that is none of Anthropic's making is "other" for the same reason.
+_DIMENSIONS = f"""
+    CASE WHEN model_answered <> '' THEN model_answered
+        ELSE regexp_replace(model_requested, '-[0-9]{{8}}$', '') END AS model,
+    upstream,
+    CASE WHEN client_agent = '' THEN '{UNKNOWN}' {_FAMILY} ELSE '{OTHER}' END AS client,
+    CASE WHEN error_type ~ '^([a-z_]{{1,40}})?$' THEN error_type ELSE 'other' END AS error_type"""
+_BUCKETS = f"ARRAY[{', '.join(map(str, BOUNDS))}]::bigint[]"
+_SUMS = ", ".join(ADDED)
+_ADDING = ", ".join(f"sum({name})::bigint AS {name}" for name in ADDED)
+
+# Stands for a query of ledger rows with a `sign`.
+_SOURCE = "{source}"
+_MOVED = f"""
+moved AS MATERIALIZED (
+    SELECT sign, date_bin('15 minutes', settled_at, '2020-01-01 00:00+00') AS slot,
+        apikey_id, coalesce(team_id, 0) AS team_id, {_DIMENSIONS},
+        {", ".join(f"sign * {expression} AS {name}" for name, expression in ADDED.items())},
+        first_byte_ms, total_ms, status, session_id, agent_id, parent_agent_id, admitted_at,
+        settled_at
+    FROM ({_SOURCE}) AS entry
+), quarter AS MATERIALIZED (
+    SELECT slot, apikey_id, team_id, model, upstream, client, error_type, {_ADDING}
+    FROM moved GROUP BY 1, 2, 3, 4, 5, 6, 7
+), facet AS MATERIALIZED (
+    SELECT slot, team_id, told.facet, told.value, {_ADDING}
+    FROM quarter CROSS JOIN LATERAL (VALUES
+        ('', ''), {", ".join(f"('{name}', {name})" for name in FACETS)}
+    ) AS told (facet, value)
+    WHERE told.facet = '' OR told.value <> ''
+    GROUP BY 1, 2, 3, 4
+), timed AS MATERIALIZED (
+    SELECT date_trunc('hour', slot, 'UTC') AS at, apikey_id, team_id, model, measure,
+        width_bucket(milliseconds, {_BUCKETS}) AS bucket, sum(sign)::bigint AS count
+    FROM moved CROSS JOIN LATERAL (VALUES ('f', first_byte_ms), ('t', total_ms))
+        AS timing (measure, milliseconds)
+    WHERE milliseconds IS NOT NULL AND status <> 'abandoned'
+    GROUP BY 1, 2, 3, 4, 5, 6
+)"""
+
+_DAY = "date_trunc('day', {}, 'UTC')"
+_MONTH = "date_trunc('month', slot, 'UTC')"
+
+
+class _Table:
+    """One roll-up: what its rows are told apart by, what they add up, and out of what."""
+
+    def __init__(self, name: str, dimensions: str, sums: str, rows: str, *, ends: str = "") -> None:
+        self.name, self.dimensions, self.sums = name, dimensions.split(), sums.split(", ")
+        self.rows = rows
+        self._ends = ends
+
+    @property
+    def insert(self) -> str:
+        """Return the insertion of the rows, or their addition to those that are there."""
+        columns = ", ".join([*self.dimensions, *self.sums, *self._ends.split()])
+        add = [f"{name} = stored.{name} + EXCLUDED.{name}" for name in self.sums]
+        if self._ends:
+            add += [
+                "first_at = least(stored.first_at, EXCLUDED.first_at)",
+                "last_at = greatest(stored.last_at, EXCLUDED.last_at)",
+            ]
+        places = ", ".join(str(n + 1) for n in range(len(self.dimensions)))
+        return f"""INSERT INTO {self.name} AS stored ({columns}) {self.rows} ORDER BY {places}
+    ON CONFLICT ({", ".join(self.dimensions)}) DO UPDATE SET {", ".join(add)}"""
+
+    def compare(self, sessions_since: str) -> str:
+        """Return the statement for the rows that are not the sums of its source, with both."""
+        dimensions, sums = ", ".join(self.dimensions), ", ".join(self.sums)
+        expected = ", ".join(f"coalesce(summed.{name}, 0)::bigint" for name in self.sums)
+        kept = ", ".join(f"coalesce(stored.{name}, 0)::bigint" for name in self.sums)
+        # Days of sessions are dropped in the end.
+        kept_days = f" AND day >= '{sessions_since}'" if "day" in self.dimensions else ""
+        return f"""WITH {_MOVED}, summed AS ({self.rows}),
+    compared AS (
+        SELECT {dimensions}, ARRAY[{expected}] AS ledger, ARRAY[{kept}] AS rollup
+        FROM summed FULL JOIN (SELECT {dimensions}, {sums} FROM {self.name}) AS stored
+            USING ({dimensions})
+    )
+    SELECT ARRAY[{", ".join(f"{name}::text" for name in self.dimensions)}], ledger, rollup
+    FROM compared WHERE ledger <> rollup{kept_days} ORDER BY 1 LIMIT 1000"""
+
+
+KEYS = _Table(
+    "usage_keyrollup",
+    "apikey_id grain at team_id model upstream client error_type",
+    _SUMS,
+    f"""SELECT apikey_id, grain, at, team_id, by.model, by.upstream, by.client, by.error_type,
+        {_ADDING}
+    FROM quarter CROSS JOIN LATERAL (VALUES
+        ('q', slot, model, upstream, client, error_type),
+        ('d', {_DAY.format("slot")}, model, upstream, client, error_type),
+        ('m', {_MONTH}, '', '', '', '')
+    ) AS by (grain, at, model, upstream, client, error_type)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8""",
+)
+GROUPS = _Table(
+    "usage_grouprollup",
+    "grain facet team_id at value",
+    _SUMS,
+    f"""SELECT grain, facet, holder.team_id, at, value, {_ADDING}
+    FROM facet CROSS JOIN LATERAL (VALUES
+        ('q', slot), ('h', date_trunc('hour', slot, 'UTC')), ('d', {_DAY.format("slot")})
+    ) AS by (grain, at)
+    CROSS JOIN LATERAL (SELECT 0::bigint UNION SELECT facet.team_id) AS holder (team_id)
+    GROUP BY 1, 2, 3, 4, 5""",
+)
+LATENCIES = _Table(
+    "usage_latencyrollup",
+    "holder holder_id grain measure at model bucket",
+    "count",
+    f"""SELECT holder, holder_id, grain, measure, by.at, model, bucket, sum(count)::bigint AS count
+    FROM timed CROSS JOIN LATERAL (VALUES ('h', at), ('d', {_DAY.format("timed.at")}))
+        AS by (grain, at)
+    CROSS JOIN LATERAL (VALUES ('a', 0), ('t', nullif(team_id, 0)), ('k', apikey_id))
+        AS held (holder, holder_id)
+    WHERE holder_id IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5, 6, 7""",
+)
+SESSIONS = _Table(
+    "usage_sessionrollup",
+    "day apikey_id team_id session_id agent_id parent_agent_id",
+    ", ".join(SESSION_SUMS),
+    f"""SELECT {_DAY.format("slot")} AS day, apikey_id, team_id, session_id, agent_id,
+        parent_agent_id, {", ".join(f"sum({n})::bigint AS {n}" for n in SESSION_SUMS)},
+        min(admitted_at) AS first_at, max(settled_at) AS last_at
+    FROM moved WHERE session_id <> ''
+    GROUP BY 1, 2, 3, 4, 5, 6""",
+    ends="first_at last_at",
+)
+TABLES = (KEYS, GROUPS, LATENCIES, SESSIONS)
+
+_ROLL_UP = f"""WITH {_MOVED},
+    keys AS ({KEYS.insert}),
+    groups AS ({GROUPS.insert}),
+    latencies AS ({LATENCIES.insert})
+    {SESSIONS.insert}"""
+
+_FIRST, END = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_SOURCES = {
+    "insert": "SELECT 1 AS sign, * FROM added WHERE exchange_id <= reached",
+    "update": "SELECT 1 AS sign, * FROM added WHERE exchange_id <= reached"
+    " UNION ALL SELECT -1 AS sign, * FROM taken WHERE exchange_id <= reached",
+    "delete": "SELECT -1 AS sign, * FROM taken WHERE exchange_id <= reached",
+}
+_NAMES = {
+    "insert": "NEW TABLE AS added",
+    "update": "OLD TABLE AS taken NEW TABLE AS added",
+    "delete": "OLD TABLE AS taken",
+}
+
+
+def _function(event: str) -> str:
+    told = "added" if event != "delete" else "taken"
+    return f"""
+CREATE OR REPLACE FUNCTION usage_roll_up_{event}() RETURNS trigger LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE reached uuid;
+BEGIN
+    IF NOT EXISTS (SELECT FROM {told}) THEN RETURN NULL; END IF;
+    SELECT exchange_id INTO reached FROM usage_backfill FOR SHARE;
+    reached := coalesce(reached, '{END}');
+    {_ROLL_UP.replace(_SOURCE, _SOURCES[event])};
+    RETURN NULL;
+END $body$"""
+
+
+def _trigger(event: str) -> str:
+    return f"""
+CREATE OR REPLACE TRIGGER usage_roll_up_{event} AFTER {event.upper()} ON usage_ledgerentry
+    REFERENCING {_NAMES[event]} FOR EACH STATEMENT EXECUTE FUNCTION usage_roll_up_{event}()"""
+
+
+# Whoever writes to the ledger meanwhile waits for the migration; what is there already is left to
+# `catch_up`.
+INSTALL = [statement(event) for event in _SOURCES for statement in (_function, _trigger)]
+UNINSTALL = [
+    statement
+    for event in _SOURCES
+    for statement in (
+        f"DROP TRIGGER usage_roll_up_{event} ON usage_ledgerentry",
+        f"DROP FUNCTION usage_roll_up_{event}()",
+    )
+]
+BEGIN = f"""INSERT INTO usage_backfill (exchange_id)
+    SELECT '{_FIRST}' WHERE EXISTS (SELECT FROM usage_ledgerentry)"""
+
+_STEP = "SELECT 1 AS sign, * FROM usage_ledgerentry WHERE exchange_id > %s AND exchange_id <= %s"
+STEP = _ROLL_UP.replace("%", "%%").replace(_SOURCE, _STEP)
+_COUNTED = f"""SELECT 1 AS sign, * FROM usage_ledgerentry
+    WHERE exchange_id <= coalesce((SELECT exchange_id FROM usage_backfill), '{END}')"""
+
+
+def compare(table: _Table, sessions_since: dt.datetime) -> str:
+    """Return the statement whose rows are a roll-up's differences from the ledger."""
+    return table.compare(sessions_since.isoformat()).replace(_SOURCE, _COUNTED)
