@@ -245,6 +245,7 @@ INSTALLED_APPS = [
     "usage",
     "proxy",
     "operators.alerts",
+    "portal",
     "operators",  # Behind those whose permissions its roles are made of.
     "claudcode",
 ]
@@ -254,6 +255,7 @@ MIDDLEWARE = [
     "claudcode.middleware.PermissionsPolicy",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.NobodyIsKnown",  # Before sessions, which it does without if it must.
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

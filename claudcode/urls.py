@@ -3,11 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from claudcode import views
 from claudcode.console import home
 
 urlpatterns = [
-    path("", views.landing, name="landing"),
+    path("", include("portal.urls")),
+    path("usage/", include("usage.dashboard.urls")),
     path("admin/", include("operators.urls")),
     path("admin/live/", home.fragment_view, name="console_home_live"),
     path("admin/", admin.site.urls),

@@ -65,10 +65,15 @@
     if (away < 3600) return relative.format(Math.round(seconds / 60), "minute");
     return relative.format(Math.round(seconds / 3600), "hour");
   };
-  for (const element of document.querySelectorAll("time.local")) {
-    const at = new Date(element.dateTime);
-    if (Number.isNaN(at.getTime())) continue;
-    element.textContent = said(at);
-    element.title = exact.format(at);
-  }
+  const tellTimes = () => {
+    for (const element of document.querySelectorAll("time.local")) {
+      const at = new Date(element.dateTime);
+      if (Number.isNaN(at.getTime())) continue;
+      element.textContent = said(at);
+      element.title = exact.format(at);
+    }
+  };
+  tellTimes();
+  // A page that has put something new into itself says so.
+  document.addEventListener("contentchange", tellTimes);
 })();
