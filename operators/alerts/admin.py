@@ -211,11 +211,20 @@ class StateFilter(admin.SimpleListFilter):
 class AlertDeliveryAdmin(ReadOnlyAdmin):
     """What got through, what is on its way, and what was given up?"""
 
-    list_display = ("alert", "target", "state", "attempts", "last_error", "when")
+    list_display = ("alert", "event", "target", "state", "attempts", "last_error", "when")
     list_select_related = ("alert", "target")
     list_filter = (StateFilter,)
     search_fields = ("target__name",)
-    fields = ("alert", "target", "state", "attempts", "last_error", "next_at", "delivered_at")
+    fields = (
+        "alert",
+        "event",
+        "target",
+        "state",
+        "attempts",
+        "last_error",
+        "next_at",
+        "delivered_at",
+    )
     fields += ("dead_at",)
     actions = ("replay",)
 

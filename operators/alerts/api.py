@@ -19,7 +19,15 @@ from keys.api.paging import Filters
 from keys.api.problems import Conflict
 from keys.models import Team
 from operators.alerts import services
-from operators.alerts.models import KINDS, SUBJECTS, Alert, AlertDelivery, AlertTarget, Channel
+from operators.alerts.models import (
+    KINDS,
+    SUBJECTS,
+    Alert,
+    AlertDelivery,
+    AlertTarget,
+    Channel,
+    Event,
+)
 
 KIND_NAMES = [kind for kind, _label in KINDS]
 SUBJECT_NAMES = [subject for subject, _label in SUBJECTS]
@@ -185,6 +193,7 @@ class DeliveryShown(serializers.Serializer[AlertDelivery]):
     id = serializers.IntegerField()
     alert_id = serializers.IntegerField()
     target_id = serializers.IntegerField()
+    event = serializers.ChoiceField(choices=Event.values, help_text="What it tells of the alert.")
     state = serializers.ChoiceField(choices=list(STATE_FIELDS))
     attempts = serializers.IntegerField()
     last_error = serializers.CharField()

@@ -16,10 +16,12 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from operators.alerts.core.rules import over_text
 from operators.alerts.core.webhook import retry_after
-from operators.alerts.models import Alert, AlertDelivery, AlertTarget, Channel
+from operators.alerts.models import Alert, AlertDelivery, AlertTarget, Channel, Event
 from operators.alerts.outgoing import NotSent, post
 from proxy.credentials import CredentialUnreadable, unseal
 
@@ -35,7 +37,7 @@ def deliver(now: dt.datetime | None = None) -> int:
     due = _claim(now or timezone.now())
     hooks = [row for row in due if row.target.channel == Channel.WEBHOOK]
     mails = [row for row in due if row.target.channel == Channel.EMAIL]
-    errors = send_hooks([(row.target, body(row.alert)) for row in hooks])
+    errors = send_hooks([(row.target, body(row.alert, row.event)) for row in hooks])
     for row, error in zip(hooks, errors, strict=True):
         _note(row, error)
     for row, error in zip(mails, _send_mails(mails), strict=True):
@@ -68,10 +70,10 @@ def send_test(target: AlertTarget) -> str:
     return send_hooks([(target, content)])[0]
 
 
-def body(alert: Alert) -> bytes:
+def body(alert: Alert, event: str = Event.RAISED) -> bytes:
     """Return what a webhook is told of `alert`, the same bytes at every attempt."""
     said: dict[str, Any] = {
-        "type": "alert.raised",
+        "type": f"alert.{event}",
         "id": f"alert_{alert.pk}",
         "kind": alert.kind,
         "subject": {
@@ -85,14 +87,24 @@ def body(alert: Alert) -> bytes:
         "raised_at": alert.raised_at.astimezone(dt.UTC).isoformat(),
         "text": alert.text,
     }
+    if event == Event.RESOLVED and alert.resolved_at is not None:
+        said["resolved_at"] = alert.resolved_at.astimezone(dt.UTC).isoformat()
+        said["text"] = over_text(alert.text, alert.raised_at)
     return json.dumps(said, separators=(",", ":")).encode()
 
 
 @transaction.atomic
 def _claim(now: dt.datetime) -> list[AlertDelivery]:
     waiting = AlertDelivery.objects.filter(next_at__lte=now, target__enabled=True)
+    heard = AlertDelivery.objects.filter(
+        alert=OuterRef("alert"),
+        target=OuterRef("target"),
+        event=Event.RAISED,
+        delivered_at__isnull=False,
+    )
     rows = list(
-        waiting.select_for_update(skip_locked=True, of=("self",))
+        waiting.filter(Q(event=Event.RAISED) | Exists(heard))
+        .select_for_update(skip_locked=True, of=("self",))
         .select_related("alert", "target")
         .order_by("next_at")[:AT_ONCE]
     )
@@ -115,7 +127,14 @@ def _note(row: AlertDelivery, error: str) -> None:
 
 
 def _send_mails(rows: Sequence[AlertDelivery]) -> list[str]:
-    return _send([_mail(row.target, row.alert.kind, row.alert.text) for row in rows])
+    return _send([_mail_of(row) for row in rows])
+
+
+def _mail_of(row: AlertDelivery) -> EmailMessage:
+    alert = row.alert
+    if row.event == Event.RESOLVED:
+        return _mail(row.target, f"over: {alert.kind}", over_text(alert.text, alert.raised_at))
+    return _mail(row.target, alert.kind, alert.text)
 
 
 def _mail(target: AlertTarget, kind: str, text: str) -> EmailMessage:
@@ -136,6 +155,7 @@ def _send(mails: Sequence[EmailMessage]) -> list[str]:
     try:
         connection.open()
     except OSError as error:  # What smtplib raises is one too.
+        connection.close()  # It may have got as far as the password.
         return [_mail_error(error)] * len(mails)
     try:
         return [_sent(connection, mail) for mail in mails]

@@ -121,11 +121,28 @@ class AlertTarget(models.Model):
             raise ValidationError({"kinds": "There is no such kind."})
 
 
+class Event(models.TextChoices):
+    """What of an alert is told."""
+
+    RAISED = "raised", "Raised"
+    RESOLVED = "resolved", "Over"
+
+
 class AlertDelivery(models.Model):
-    """One alert on its way to one target. Waiting until `next_at`; delivered or dead in the end."""
+    """One alert on its way to one target. Waiting until `next_at`; delivered or dead in the end.
+
+    That it is over waits until it was delivered that it is so.
+    """
 
     alert = models.ForeignKey(Alert, models.CASCADE, related_name="deliveries")
     target = models.ForeignKey(AlertTarget, models.CASCADE, related_name="deliveries")
+    event = models.CharField(
+        max_length=8,
+        choices=Event.choices,
+        default=Event.RAISED.value,
+        db_default=Event.RAISED.value,
+        verbose_name="tells that it is",
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True)
     last_error = models.CharField(max_length=300, blank=True)
@@ -144,7 +161,9 @@ class AlertDelivery(models.Model):
             ),
         )
         constraints = (
-            models.UniqueConstraint(fields=("alert", "target"), name="alertdelivery_once"),
+            models.UniqueConstraint(
+                fields=("alert", "target", "event"), name="alertdelivery_once_an_event"
+            ),
             models.CheckConstraint(
                 condition=Q(next_at__isnull=False, delivered_at=None, dead_at=None)
                 | Q(next_at=None, delivered_at__isnull=False, dead_at=None)

@@ -31,6 +31,8 @@ HABIT_DAYS = 14
 HABIT_HOURS_MIN = 24
 # Rests of seconds are how the pool works; one that lasts this long is somebody's business.
 RESTING_S = 300.0
+# As `proxy.standing` names what is worth an alert.
+UPSTREAM_STATES = ("unusable", "suspended", "resting")
 
 
 class Kind(enum.StrEnum):
@@ -185,6 +187,23 @@ def hour_of(at: dt.datetime) -> dt.datetime:
 def day_of(at: dt.datetime) -> dt.datetime:
     """Return the beginning of the day, in UTC."""
     return hour_of(at).replace(hour=0)
+
+
+def family(key: str) -> tuple[str, ...]:
+    """Return the names of all that is over only together with `key`: levels, or states."""
+    base, _, last = key.rpartition(" ")
+    kind = key.partition(" ")[0]
+    lasts = {
+        Kind.BUDGET.value: [str(percent) for percent in BUDGET_PERCENTS],
+        Kind.EXPIRING.value: [str(days) for days in EXPIRY_DAYS],
+        Kind.UPSTREAM.value: UPSTREAM_STATES,
+    }.get(kind, ())
+    return tuple(f"{base} {each}" for each in lasts) if last in lasts else (key,)
+
+
+def over_text(text: str, raised_at: dt.datetime) -> str:
+    """Return what is said when an alert is over."""
+    return f"It is over, since {raised_at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC it was: {text}"
 
 
 def keys_of(findings: Iterable[Finding]) -> set[str]:

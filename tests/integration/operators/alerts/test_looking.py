@@ -209,8 +209,8 @@ def test_targets_are_told_of_their_kinds_and_their_team_alone():
 
 
 def test_pages_go_on_where_the_last_look_stopped(use, monkeypatch):
-    monkeypatch.setattr(looking, "PAGE", 1)
-    monkeypatch.setattr(looking, "SECONDS_MAX", -1.0)
+    monkeypatch.setattr(looking.keys, "PAGE", 1)
+    monkeypatch.setattr(looking.keys, "SECONDS_MAX", -1.0)
     keys = [a_key(budgets=[a_spec(limit=1000)]) for _ in range(2)]
     for apikey in keys:
         use(apikey, 600)
