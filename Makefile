@@ -3,6 +3,7 @@
 # make lint    style, types, layers, migrations in step
 # make bench   what an exchange costs       ARGS=...
 # make chaos   kill everything under load, 15 minutes   ARGS=--short for a minute and a half
+# make packages   what is served under /packages
 # make clean   remove what the others made, but never the state folder
 
 PYTHON ?= python3
@@ -19,13 +20,18 @@ ARGS ?=
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint format bench chaos clean
+# Built anew when one of its sources is younger.
+PACKAGES := packages/built/.stamp
+PACKAGE_SOURCES := packages/build.py $(shell find packages/python packages/npm -type f \
+	-not -path '*/node_modules/*' -not -name '*.pyc')
 
-run: $(VENV)/.runs
+.PHONY: run test lint format bench chaos packages clean
+
+run: $(VENV)/.runs $(PACKAGES)
 	@exec $(bin)/python manage.py up --host $(HOST) --port $(PORT) --workers $(WORKERS) \
 		$(if $(STATE),--state $(STATE))
 
-test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION)
+test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION) $(PACKAGES)
 	$(bin)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint: $(VENV)/.tests
@@ -45,9 +51,11 @@ bench: $(VENV)/.tests
 chaos: $(VENV)/.tests
 	$(bin)/python -m tests.chaos $(ARGS)
 
+packages: $(PACKAGES)
+
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -rf tests/acceptance/node/node_modules
+	rm -rf tests/acceptance/node/node_modules packages/built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is younger than what it was installed from, so a second call installs nothing.
@@ -59,6 +67,10 @@ $(VENV)/.runs: requirements.txt | $(bin)/pip
 $(VENV)/.tests: requirements-dev.txt $(VENV)/.runs
 	@echo "Installing what tests and lint need ..."
 	@$(pip) install --requirement requirements-dev.txt
+	@touch $@
+
+$(PACKAGES): $(PACKAGE_SOURCES) | $(VENV)/.runs
+	@$(bin)/python packages/build.py
 	@touch $@
 
 $(OLD_SDK)/.$(OLD_SDK_VERSION): | $(VENV)/.tests

@@ -12,4 +12,5 @@ urlpatterns = [
     path("admin/live/", home.fragment_view, name="console_home_live"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("claudcode.api")),
+    path("packages/", include("webtools.packages")),
 ]
