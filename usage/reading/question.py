@@ -63,6 +63,9 @@ class Span:
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise Unanswerable("Start and end need a time zone.")
+        # Instants of one zone are compared by their clocks, which go back once a year.
+        object.__setattr__(self, "start", self.start.astimezone(dt.UTC))
+        object.__setattr__(self, "end", self.end.astimezone(dt.UTC))
         if not self.start < self.end:
             raise Unanswerable("The start must be before the end.")
         if self.end - self.start > SPAN_MAX:

@@ -2,8 +2,21 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Any
 
-from usage.reading.scope import Scope
+from django.db import connection
+
+from usage.reading.instants import floor
+from usage.reading.question import Span
+from usage.reading.scope import Holder, Scope
+from usage.rolling import SESSION_SUMS
+
+# One session of a sane client has some dozen.
+AGENTS_MAX = 1_000
+# A chain of agents that start each other, longer than any client lets grow.
+DEPTH_MAX = 50
+
+_SUMS = ", ".join(f"sum({name})::bigint AS {name}" for name in SESSION_SUMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,21 @@ def sessions(
 
     Kept for `SESSION_DAYS` days.
     """
-    raise NotImplementedError
+    span = Span(start, end)
+    where, held = _held(scope)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT apikey_id, session_id, count(DISTINCT agent_id), min(first_at),
+                max(last_at), {_SUMS}
+            FROM usage_sessionrollup
+            WHERE {where} AND day >= %s AND day < %s AND requests > 0
+            GROUP BY 1, 2 ORDER BY sum(cost_nanousd) DESC, max(last_at) DESC, 1, 2 LIMIT %s""",
+            [*held, floor(span.start, "d"), span.end, most],
+        )
+        return tuple(
+            Session(apikey_id, session_id, agents, Used(*used))
+            for apikey_id, session_id, agents, *used in cursor.fetchall()
+        )
 
 
 def session_tree(
@@ -56,6 +83,55 @@ def session_tree(
 ) -> tuple[Agent, ...]:
     """Return the agents of a session as trees, by when they were first heard of; none if unknown.
 
-    An agent whose parent is not there, or is below itself, stands at the top.
+    An agent whose parent is not there, or in a circle, stands at the top.
     """
-    raise NotImplementedError
+    where, held = _held(scope)
+    if apikey_id is not None:
+        where, held = f"{where} AND apikey_id = %s", [*held, apikey_id]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT apikey_id, agent_id, max(parent_agent_id), min(first_at), max(last_at),
+                {_SUMS}
+            FROM usage_sessionrollup WHERE {where} AND session_id = %s AND requests > 0
+            GROUP BY 1, 2 ORDER BY min(first_at), 1, 2 LIMIT %s""",
+            [*held, session_id, AGENTS_MAX],
+        )
+        found = cursor.fetchall()
+    known = {(key, agent): (parent, Used(*used)) for key, agent, parent, *used in found}
+    return _trees(known)
+
+
+def _held(scope: Scope) -> tuple[str, list[Any]]:
+    if scope.holder is Holder.EVERYTHING:
+        return "true", []
+    column = "apikey_id" if scope.holder is Holder.KEYS else "team_id"
+    return f"{column} = ANY(%s)", [sorted(scope.ids)]
+
+
+def _trees(known: dict[tuple[int, str], tuple[str, Used]]) -> tuple[Agent, ...]:
+    below: dict[tuple[int, str] | None, list[tuple[int, str]]] = {}
+    for place in known:
+        below.setdefault(_above(place, known), []).append(place)
+
+    def grown(place: tuple[int, str]) -> Agent:
+        children = tuple(grown(child) for child in below.get(place, ()))
+        return Agent(place[1], known[place][1], children)
+
+    return tuple(grown(place) for place in below.get(None, ()))
+
+
+def _above(
+    place: tuple[int, str], known: dict[tuple[int, str], tuple[str, Used]]
+) -> tuple[int, str] | None:
+    """Return under which agent of the same key one stands, `None` for the top."""
+    key, agent = place
+    parent = (key, known[place][0])
+    if agent == "" or parent not in known:
+        return None
+    seen, at = {place}, parent
+    while at in known and at[1] != "":
+        if at in seen or len(seen) > DEPTH_MAX:
+            return None  # A client may say anything, also a circle.
+        seen.add(at)
+        at = (key, known[at][0])
+    return parent

@@ -4,8 +4,13 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from usage.reading.question import Group
+from usage.reading.instants import pieces
+from usage.reading.question import MEASURES, Group, Span
 from usage.reading.scope import Scope
+from usage.reading.source import checked, source_of, sums
+
+# More types of error than there are.
+ERRORS_MAX = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,14 @@ def totals(
     filters: Mapping[Group, str] | None = None,
 ) -> Compared:
     """Return the sums of every measure in [start, end) and in the period before."""
-    raise NotImplementedError
+    span = Span(start, end)
+    source = source_of(scope, None, filters)
+    nothing = dict.fromkeys(MEASURES, 0)
+    now, before = (
+        sums(source, pieces(some, source.grains), MEASURES).get("", nothing)
+        for some in (span, span.before)
+    )
+    return Compared(now, before)
 
 
 def top(
@@ -47,8 +59,20 @@ def top(
     measures: Sequence[str] = ("requests", "charged_tokens", "cost_nanousd"),
     filters: Mapping[Group, str] | None = None,
 ) -> tuple[Ranked, ...]:
-    """Return those of which the measure `by` was largest in [start, end), the largest first."""
-    raise NotImplementedError
+    """Return those of which the measure `by` was largest in [start, end), the largest first.
+
+    What has no upstream, no team or no error is in no list of those. Raises `Unanswerable`.
+    """
+    span = Span(start, end)
+    source = source_of(scope, group_by, filters)
+    wanted = checked((by, *measures))
+    found = sums(source, pieces(span, source.grains), wanted)
+    ranked = sorted(found, key=lambda name: (-found[name][by], name))
+    names = [name for name in ranked if any(found[name].values())][:most]
+    earlier = source.among(names)
+    before = sums(earlier, pieces(span.before, source.grains), wanted) if names else {}
+    nothing = dict.fromkeys(wanted, 0)
+    return tuple(Ranked(name, found[name], before.get(name, nothing)) for name in names)
 
 
 def errors_by_type(
@@ -59,4 +83,14 @@ def errors_by_type(
     filters: Mapping[Group, str] | None = None,
 ) -> tuple[tuple[str, int], ...]:
     """Return how many exchanges failed with each type of error, the commonest first."""
-    raise NotImplementedError
+    found = top(
+        scope,
+        start,
+        end,
+        Group.ERROR,
+        by="requests",
+        most=ERRORS_MAX,
+        measures=("requests",),
+        filters=filters,
+    )
+    return tuple((ranked.name, ranked.now["requests"]) for ranked in found)
