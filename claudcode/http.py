@@ -63,6 +63,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        # After a reset uvicorn would keep the request in memory for as long as a quiet connection.
+        self._unset_keepalive_if_required()
         # uvicorn tells the latest request alone.
         self.pipeline.clear()
         if self._answered is not None:

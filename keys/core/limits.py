@@ -21,7 +21,7 @@ Rules of admission, for every limit of every scope at once:
 import enum
 from dataclasses import dataclass
 
-import orjson
+from keys.core.text import kept_json
 
 # Bounds the memory of a window and the cost of a denial's walk; a 5-hour window gets minutes.
 BUCKETS_MAX = 300
@@ -84,7 +84,7 @@ def shape(limit: Limit) -> list[str | int]:
 
 def encode_question(limits: tuple[Limit, ...], concurrencies: tuple[Concurrency, ...]) -> bytes:
     """Return the limits and scopes of a policy as the JSON that `keys/lua/admit.lua` reads."""
-    return orjson.dumps(
+    return kept_json(
         {
             "limits": [[*shape(li), li.limit, int(li.strict), li.scope] for li in limits],
             "scopes": [[c.scope, -1 if c.limit is None else c.limit] for c in concurrencies],

@@ -7,7 +7,8 @@ out.
                                 other that was asked refused, or broke off before a byte
     the client saw a 200        one ledger row, exactly
     the gateway refused it      none; or one that charges nothing, when it could not tell; and it
-                                refuses only while Valkey is away, or when it stops
+                                refuses only while Valkey is away, or when it stops; and a key that
+                                it has not seen since it started, while Postgres is away
     completed                   every count is upstream's
     hung up, broken off         input is upstream's or the estimate; output within the bound
     abandoned                   only where a gateway was killed or frozen; between the estimate
@@ -18,7 +19,7 @@ Rows without an entry upstream are those of requests that never got there. An en
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,9 @@ OURS_ALONE = frozenset({429, 503})
 LOSING_GATEWAY = frozenset({"gateway killed", "gateway frozen"})
 # While these are on, a gateway may say 503. Postgres is not among them.
 REFUSING = frozenset({"valkey killed", "valkey full", "gateway frozen", "gateway stopped"})
+# Postgres keeps out only keys that a gateway has not seen since it started.
+WITHOUT_POSTGRES = frozenset({"postgres killed", "postgres away"})
+STARTING = frozenset({"gateway killed", "gateway stopped"})
 
 COUNTS = (
     "input_tokens",
@@ -71,7 +75,7 @@ def reconcile(
     findings.statuses.update(row["status"] for row in rows)
     findings.outcomes.update(entry["outcome"] for entry in entries)
     findings.seen.update(request.seen for request in journal)
-    judge = _Judge(findings, incidents)
+    judge = _Judge(findings, journal, incidents)
     for marker in sorted((served.keys() | booked.keys()) - requests.keys()):
         judge.violation(f"{marker} is in the books, but nobody sent it")
     for marker, request in requests.items():
@@ -87,8 +91,11 @@ def _by_marker(items: Iterable[Row], marker_of: Any) -> dict[str, list[Row]]:
 
 
 class _Judge:
-    def __init__(self, findings: Findings, incidents: Sequence[Incident]) -> None:
+    def __init__(
+        self, findings: Findings, journal: Sequence[Request], incidents: Sequence[Incident]
+    ) -> None:
         self._findings = findings
+        self._journal = journal
         self._incidents = incidents
         self._flushed = frozenset().union(*(incident.lost for incident in incidents))
 
@@ -106,7 +113,7 @@ class _Judge:
             self.violation(f"{what}: {len(booked)} ledger rows")
         if request.status == 500:
             self.violation(f"{what}: a fault of the gateway: {request.trouble}")
-        if request.status == 503 and not self._during(request, REFUSING):
+        if request.status == 503 and not self._may_refuse(request):
             self.violation(f"{what}: Valkey was there: {request.trouble}")
         if request.status == 429:
             self.violation(f"{what}: no limit is that low: {request.trouble}")
@@ -235,13 +242,40 @@ class _Judge:
     def _lost_its_gateway(self, request: Request) -> bool:
         return self._during(request, LOSING_GATEWAY)
 
-    def _during(self, request: Request, names: Iterable[str]) -> bool:
+    def _may_refuse(self, request: Request) -> bool:
+        return self._during(request, REFUSING) or any(
+            not self._knew_the_key(request, before=incident.began)
+            for incident in self._incidents_during(request, WITHOUT_POSTGRES)
+        )
+
+    def _knew_the_key(self, request: Request, before: float) -> bool:
+        """Whether its gateway had answered its key after it started and `before` an instant."""
+        starts = [
+            incident.ended
+            for incident in self._incidents
+            if incident.name in STARTING
+            and incident.gateway == request.gateway
+            and incident.began < request.sent_at
+        ]
         return any(
-            incident.name in names
+            (other.gateway, other.apikey_id) == (request.gateway, request.apikey_id)
+            and other.status == 200
+            and other.sent_at > max(starts, default=0.0)
+            and other.ended_at < before
+            for other in self._journal
+        )
+
+    def _during(self, request: Request, names: Iterable[str]) -> bool:
+        return any(self._incidents_during(request, names))
+
+    def _incidents_during(self, request: Request, names: Iterable[str]) -> Iterator[Incident]:
+        return (
+            incident
+            for incident in self._incidents
+            if incident.name in names
             and incident.gateway in (request.gateway, None)
             and incident.began <= request.ended_at + AFTERMATH_S
             and incident.ended >= request.sent_at - 1
-            for incident in self._incidents
         )
 
 

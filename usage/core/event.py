@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from keys.core.text import kept_json
 from usage.core.tokens import TokenUsage
 
 
@@ -114,12 +115,12 @@ _UNKNOWN: dict[str, Any] = {
 
 def encode_opening(opening: Opening) -> bytes:
     """Return the JSON of the opening."""
-    return orjson.dumps(opening)
+    return kept_json(opening)
 
 
 def encode_closing(closing: Closing) -> bytes:
     """Return the JSON of the closing; its usage is an object under `usage`."""
-    return orjson.dumps(closing)
+    return kept_json(closing)
 
 
 def join(opening: bytes, closing: bytes | None, charged_at_ms: int) -> dict[str, Any]:

@@ -71,9 +71,9 @@ def an_incident(name: str, gateway: int | None = 0, **fields: Any) -> Incident:
     return Incident(**{"name": name, "began": 101.0, "ended": 103.0, "gateway": gateway} | fields)
 
 
-def violations(request=None, entries=None, rows=None, incidents=()) -> list[str]:
+def violations(request=None, entries=None, rows=None, incidents=(), earlier=None) -> list[str]:
     return reconcile(
-        [request or a_request()],
+        [request or a_request(), *([earlier] if earlier else [])],
         [an_entry()] if entries is None else entries,
         [a_row()] if rows is None else rows,
         incidents,
@@ -101,6 +101,12 @@ ESTIMATED = a_row(status="hung_up", estimated=True, output_tokens=12)
             {"request": a_request(status=503, whole=False), "entries": [], "rows": [],
              "incidents": [an_incident("valkey killed", gateway=None)]},
             id="refused while Valkey is away",
+        ),
+        pytest.param(
+            {"request": a_request(status=503, whole=False), "entries": [], "rows": [],
+             "incidents": [an_incident("gateway stopped", began=70.0, ended=75.0),
+                           an_incident("postgres killed", gateway=None)]},
+            id="a key that nobody had used since the gateway started",
         ),
         pytest.param(
             {"entries": [REFUSED, an_entry()], "rows": [a_row(attempts=[CUT, ANSWERED])]},
@@ -203,6 +209,14 @@ def test_what_is_promised_passes(books):
             {"request": a_request(status=503, whole=False), "entries": [], "rows": []},
             "Valkey was there",
             id="refused for no reason",
+        ),
+        pytest.param(
+            {"request": a_request(status=503, whole=False), "entries": [], "rows": [],
+             "earlier": a_request(marker="chaos/1/0/0", sent_at=80.0, ended_at=81.0),
+             "incidents": [an_incident("gateway stopped", began=70.0, ended=75.0),
+                           an_incident("postgres killed", gateway=None)]},
+            "Valkey was there",
+            id="a key refused that was known",
         ),
         pytest.param(
             {"request": a_request(status=500, whole=False), "entries": [], "rows": []},
