@@ -15,7 +15,7 @@ from tests.acceptance.portal.machine import Machine, Terminal
 
 SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 # What the script asks of a system, besides one of Python and Node.js.
-TOOLS = "sh curl mktemp sed tr cmp grep cat chmod mv rm mkdir stty".split()
+TOOLS = ("sh", "curl", "mktemp", "sed", "tr", "cmp", "grep", "cat", "chmod", "mv", "rm", "mkdir")
 
 
 @pytest.fixture(scope="session")

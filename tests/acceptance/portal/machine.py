@@ -30,10 +30,12 @@ class Terminal:
         self._descriptor = descriptor
         self._process = process
         self.seen = ""
+        self._answered = 0
 
     def answer(self, question: str, text: str) -> None:
         """Wait until `question` stands at the end of the screen, then type `text` and Enter."""
-        self._read_until(lambda: self.seen.rstrip().endswith(question))
+        self._read_until(lambda: self.seen[self._answered :].rstrip().endswith(question))
+        self._answered = len(self.seen)
         os.write(self._descriptor, text.encode() + b"\n")
 
     def finish(self) -> int:

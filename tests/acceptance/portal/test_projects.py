@@ -62,7 +62,7 @@ def test_the_typescript_project_has_its_types_right(typescript, machine, node):
 
 
 def test_a_key_without_limits_is_told_so(machine, a_developer):
-    machine.setup(a_developer(rpm=None, concurrency=None).secret)
+    machine.setup(a_developer(rpm=None, concurrency=None, budgets=[]).secret)
     status = machine.run(sys.executable, "budget.py")
     assert "No token budget limits this key." in status
     assert "Requests a minute: unlimited." in status

@@ -1,0 +1,10 @@
+"""Addresses of the set-up scripts."""
+
+from django.urls import path
+
+from portal.setup import views
+
+urlpatterns = [
+    path("setup.sh", views.shell, name="setup_sh"),
+    path("setup.ps1", views.powershell, name="setup_ps1"),
+]
