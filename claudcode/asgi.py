@@ -20,7 +20,9 @@ django_application = get_asgi_application()  # Sets Django up; what follows need
 
 from claudcode import checks, health  # noqa: E402
 from claudcode.engines.children import end_with_parent  # noqa: E402
+from operators.sockets import SignedInSocket, refuse  # noqa: E402
 from proxy.application import application as data_plane  # noqa: E402
+from usage.dashboard.consumers import LiveUsage  # noqa: E402
 
 # WhiteNoise hands over open files, which Django reads in a thread: right for files of this size.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
@@ -48,6 +50,12 @@ router = ProtocolTypeRouter(
                 route(r"^readyz$", health.readyz),
                 route(r"^$", root),
                 route(r"", django_application),
+            ]
+        ),
+        "websocket": URLRouter(
+            [
+                route(r"^usage/live$", SignedInSocket(LiveUsage.as_asgi())),
+                route(r"", refuse),
             ]
         ),
         "lifespan": data_plane.lifespan,

@@ -16,6 +16,8 @@ KEEP_ALIVE_S = 75
 # A worker that parses a body of 32 MB is busy, not dead.
 WORKER_ANSWER_SECONDS_MAX = 30
 BACKLOG = 2048
+# Nothing that we read comes through a WebSocket; the browser's side only listens.
+WEBSOCKET_BYTES_MAX = 4096
 
 
 def main() -> None:
@@ -40,6 +42,8 @@ def main() -> None:
         loop="uvloop",
         http=BoundedProtocol,
         ws="auto",
+        ws_max_size=WEBSOCKET_BYTES_MAX,
+        ws_per_message_deflate=False,  # Kilobytes a second; its buffers would cost more.
         lifespan="on",
         interface="asgi3",
         log_config=None,  # Django's, set up above and in each worker.

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.models import Model
 
-from keys.models import AuditEvent
+from keys.models import ApiKey, AuditEvent
 
 # Whoever can run manage.py has no account in the console.
 CONSOLE = "manage.py"
@@ -66,6 +66,18 @@ def record_stranger(
         target_type="user",
         target_id=account.pk if account else 0,
         detail=detail,
+        address=address,
+    )
+
+
+def record_key(action: str, apikey: ApiKey, address: str | None) -> None:
+    """Add what was done with the secret of `apikey`, whoever held it."""
+    AuditEvent.objects.create(
+        actor_name=f"key {apikey.prefix}",
+        action=action,
+        target_type="apikey",
+        target_id=apikey.pk,
+        detail={},
         address=address,
     )
 

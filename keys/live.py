@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
 from redis import RedisError
 
 from keys import valkey
@@ -16,8 +17,8 @@ from keys.core.access import KeyPolicy
 from keys.core.limits import Admitted, Limit, Reading, Unit, encode_question
 from keys.core.reply import read_verdict
 from keys.limiter import NOTHING, shard_tag, source
-from keys.models import ApiKey
-from keys.policy import RPM_WINDOW_S, load_policies
+from keys.models import ApiKey, Team
+from keys.policy import RPM_WINDOW_S, holder_scope, holder_shard, load_policies
 
 _COLD = -1
 
@@ -67,6 +68,22 @@ def peek(apikeys: Sequence[ApiKey]) -> dict[int, Live]:
     except RedisError as error:
         raise NotRead from error
     return {pk: _live(policies[pk], warm[pk], cold[pk], reply) for pk, reply in replies.items()}
+
+
+def in_flight(holders: Sequence[ApiKey | Team]) -> int:
+    """Return the exchanges in flight of keys and of teams together. Raises `RedisError`."""
+    pipeline = valkey.client().pipeline(transaction=False)
+    for holder in holders:
+        pipeline.hget(f"{shard_tag(holder_shard(holder))}:c:{holder_scope(holder)}", "f")
+    return sum(max(0, int(count or 0)) for count in pipeline.execute())
+
+
+def in_flight_of_all() -> int:
+    """Return the exchanges in flight of everybody. Raises `RedisError`."""
+    pipeline = valkey.client().pipeline(transaction=False)
+    for shard in range(settings.SHARDS):
+        pipeline.zcard(f"{shard_tag(shard)}:leases")
+    return sum(pipeline.execute())
 
 
 def _ask(

@@ -76,7 +76,7 @@ def budget_limit(holding: Holding, at: dt.datetime | None = None) -> Limit | Non
     if spec.limit is None:
         return None
     return Limit(
-        scope=_holder_scope(holding.holder),
+        scope=holder_scope(holding.holder),
         unit=spec.unit,
         window_s=spec.window_s,
         limit=spec.limit,
@@ -98,10 +98,10 @@ def _policy(apikey: models.ApiKey, held: Held, at: dt.datetime) -> KeyPolicy:
     ends = [holding.raised_until(at) for holding in held[apikey] + (held[team] if team else [])]
     until = min((end for end in ends if end is not None), default=None)
     limits = _limits(apikey, own.rpm, held[apikey], at)
-    concurrencies = [Concurrency(_holder_scope(apikey), own.concurrency)]
+    concurrencies = [Concurrency(holder_scope(apikey), own.concurrency)]
     if team is not None:
         limits += _limits(team, team.rpm, held[team], at)
-        concurrencies.append(Concurrency(_holder_scope(team), team.concurrency))
+        concurrencies.append(Concurrency(holder_scope(team), team.concurrency))
     return KeyPolicy(
         apikey_id=apikey.pk,
         team_id=apikey.team_id,
@@ -152,11 +152,12 @@ def _limits(
 ) -> list[Limit]:
     limits = [budget_limit(holding, at) for holding in held]
     if rpm is not None:
-        limits.insert(0, Limit(_holder_scope(holder), Unit.REQUESTS, RPM_WINDOW_S, rpm))
+        limits.insert(0, Limit(holder_scope(holder), Unit.REQUESTS, RPM_WINDOW_S, rpm))
     return [limit for limit in limits if limit is not None]
 
 
-def _holder_scope(holder: models.ApiKey | models.Team) -> str:
+def holder_scope(holder: models.ApiKey | models.Team) -> str:
+    """Return the name of the level at which a key's or a team's own limits apply."""
     if isinstance(holder, models.Team):
         return team_scope(holder.pk, holder.scope_generation)
     return apikey_scope(holder.pk, holder.scope_generation)

@@ -30,7 +30,7 @@ class SignInSteps:
         if request.user.is_authenticated:
             step = owed(request.user, request.session)
             if step is not None and request.path not in _open_to(step):
-                if request.path.startswith(reverse("admin:index")):
+                if request.path.startswith((reverse("admin:index"), reverse("usage_home"))):
                     return HttpResponseRedirect(f"{reverse(step.value)}{_and_then(request)}")
                 request.user = AnonymousUser()
         return self.get_response(request)

@@ -1,10 +1,12 @@
 """The pages of the sign-in beside Django's own: the code, the second factor, one's own password."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,6 +14,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import mark_safe
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 
 from keys.admin.base import acting
@@ -19,7 +23,15 @@ from operators import second_factor, services
 from operators.forms import CodeForm, OwnPasswordForm
 from operators.steps import CONFIRMED_BY
 
+Page = Callable[[HttpRequest], HttpResponse]
+
 WRONG = "This code is not right. Wait for the next one and try again."
+
+
+def for_accounts(page: Page) -> Page:
+    """Open `page` to whoever has an account, the console or not: their password is their own."""
+    guarded: Page = never_cache(csrf_protect(login_required(page)))
+    return guarded
 
 
 @sensitive_post_parameters("code")
@@ -128,11 +140,12 @@ def _onwards(request: HttpRequest) -> HttpResponse:
     safe = url_has_allowed_host_and_scheme(
         wanted, {request.get_host()}, require_https=request.is_secure()
     )
-    return HttpResponseRedirect(wanted if safe else reverse("admin:index"))
+    home = reverse("admin:index" if _user(request).is_staff else "usage_home")
+    return HttpResponseRedirect(wanted if safe else home)
 
 
 def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # admin_view() lets nobody else in.
+    assert isinstance(request.user, User)  # for_accounts() lets nobody else in.
     return request.user
 
 

@@ -1,0 +1,166 @@
+"""The pages of usage. One question each: what is used now and over time, and what was a session?"""
+
+from typing import Any
+
+from django.db import Error
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from usage.dashboard import reader, recent
+from usage.dashboard.exports import as_csv, as_json
+from usage.dashboard.filters import (
+    GROUPS,
+    MEASURES,
+    SPANS,
+    Filters,
+    filters_of,
+    groups_for,
+)
+from usage.dashboard.live import answer
+from usage.dashboard.names import is_id, names
+from usage.dashboard.panels import OPERATORS_ONLY, PANELS, make
+from usage.dashboard.sign_in import for_viewers
+from usage.dashboard.summary import summary
+from usage.dashboard.tree import tree
+from usage.dashboard.viewer import Viewer
+from usage.reading.question import Group
+
+CHARTS = ("use", "tokens", "requests", "saved", "first-byte", "total-time", "errors")
+LISTS = ("top-key", "top-team", "top-model", "top-client", "top-upstream")
+
+
+@require_safe
+@for_viewers
+def home(request: HttpRequest, viewer: Viewer) -> HttpResponse:
+    """Show what moves now, and what was used over time."""
+    filters = filters_of(request, viewer, timezone.now())
+    context = _about(viewer, filters) | {
+        "now": _now(viewer),
+        "summary": summary(filters),
+        "charts": [make(name, filters) for name in CHARTS],
+        "lists": [_listed(name, filters) for name in LISTS if _may(viewer, name)],
+        "sessions": _sessions(filters),
+    }
+    return render(request, "usage/home.html", context)
+
+
+@require_safe
+@for_viewers
+def now(_request: HttpRequest, viewer: Viewer) -> HttpResponse:
+    """Answer whoever cannot hold a socket with what moves now."""
+    return HttpResponse(reader.polled(viewer), content_type="application/json")
+
+
+@require_safe
+@for_viewers
+def export(request: HttpRequest, viewer: Viewer, name: str, ending: str) -> HttpResponse:
+    """Answer with one panel as a file."""
+    if name not in PANELS or not _may(viewer, name):
+        raise Http404
+    filters = filters_of(request, viewer, timezone.now())
+    panel = make(name, filters)
+    if panel.table is None:
+        return HttpResponse(panel.problem, status=400, content_type="text/plain; charset=utf-8")
+    if ending == "csv":
+        return as_csv(panel.table)
+    return as_json(panel.table, _told(filters, panel.table.title))
+
+
+@require_safe
+@for_viewers
+def session(request: HttpRequest, viewer: Viewer, session_id: str) -> HttpResponse:
+    """Show one session of Claude Code as a tree of its agents."""
+    filters = filters_of(request, viewer, timezone.now())
+    key = request.GET.get("key", "")
+    apikey_id = int(key) if is_id(key) else None
+    found = tree(filters.scope, session_id, apikey_id)
+    if not found.agents:
+        raise Http404
+    context = _about(viewer, filters) | {"tree": found, "session_id": session_id}
+    if apikey_id is not None:
+        context["key_name"] = names(Group.KEY, [str(apikey_id)])[str(apikey_id)]
+    return render(request, "usage/session.html", context)
+
+
+def _about(viewer: Viewer, filters: Filters) -> dict[str, Any]:
+    groups = groups_for(viewer)
+    return {
+        "section": "usage",
+        "viewer": viewer,
+        "filters": filters,
+        "query": filters.query(),
+        "spans": [
+            (filters.query(span=name), label, filters.span == name)
+            for name, (label, _length) in SPANS.items()
+        ],
+        "measures": MEASURES,
+        "groups": {name: label for name, (label, _group) in groups.items()},
+        "chips": _chips(viewer, filters),
+        "both": bool(viewer.team_ids and viewer.apikey_ids),
+        "whose_link": filters.query(whose="" if filters.whose else "keys"),
+        "before": (filters.start - (filters.end - filters.start), filters.start),
+    }
+
+
+def _chips(viewer: Viewer, filters: Filters) -> list[dict[str, str]]:
+    chips = []
+    for name, (label, group) in GROUPS.items():
+        value = filters.only.get(group) if group is not None else None
+        if group is not None and value is not None:
+            chip = {"name": name, "label": label, "value": value}
+            chip |= {"called": _called(viewer, group, value)}
+            chips.append(chip | {"without": filters.query(**{name: None})})
+    return chips
+
+
+def _called(viewer: Viewer, group: Group, value: str) -> str:
+    """Return a filter's name; of keys and teams that are not theirs a viewer learns no name."""
+    own = viewer.apikeys()
+    field = {Group.KEY: "pk", Group.TEAM: "team"}.get(group)
+    if field and not (is_id(value) and own.filter(**{field: int(value)}).exists()):
+        return value
+    return names(group, [value])[value]
+
+
+def _now(viewer: Viewer) -> dict[str, Any] | None:
+    try:
+        return answer(viewer, recent.read())
+    except Error:
+        return None  # The page says so, and goes on with what it can.
+
+
+def _listed(name: str, filters: Filters) -> dict[str, Any]:
+    """Return a top list and where each of its names leads: to the page with that filter."""
+    panel = make(name, filters)
+    parameter = name.removeprefix("top-")
+    links = [filters.query(**{parameter: value}) if value else "" for value in panel.links]
+    rows = list(zip(links, panel.table.shown, strict=True)) if panel.table else []
+    return {"panel": panel, "rows": rows}
+
+
+def _sessions(filters: Filters) -> dict[str, Any]:
+    """Return Claude Code's sessions and where each leads: to its tree."""
+    panel = make("sessions", filters)
+    rows = []
+    for link, shown in zip(panel.links, panel.table.shown if panel.table else (), strict=True):
+        session_id, _, apikey_id = link.rpartition(" ")
+        url = reverse("usage_session", args=[session_id])
+        rows.append((f"{url}?key={apikey_id}&{filters.query(key=None)}", shown))
+    return {"panel": panel, "rows": rows}
+
+
+def _told(filters: Filters, title: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "start": filters.start,
+        "end": filters.end,
+        "zone": filters.zone.key,
+        "filters": {group.value: value for group, value in filters.only.items()},
+    }
+
+
+def _may(viewer: Viewer, name: str) -> bool:
+    return viewer.everything or name not in OPERATORS_ONLY
