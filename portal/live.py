@@ -46,7 +46,7 @@ class Catalogue:
     current: bool = False
 
 
-class _Reading:
+class Reading:
     """Reads the catalogue, and keeps what it read for when it cannot."""
 
     def __init__(self) -> None:
@@ -64,12 +64,16 @@ class _Reading:
         return self._last
 
 
-catalogue = Remembered(_Reading(), AGE_S_MAX)
+catalogue = Remembered(Reading(), AGE_S_MAX)
 
 
 def tables() -> Mapping[str, str]:
     """Return all tables by name, each as Markdown."""
-    found = catalogue()
+    return tables_of(catalogue())
+
+
+def tables_of(found: Catalogue) -> Mapping[str, str]:
+    """Return the same of a catalogue that was read before."""
     return {
         "models": _read_from(found, _models(found.models)),
         "prices": _read_from(found, _prices(found)),
