@@ -23,6 +23,7 @@ from claudcode.engines.children import end_with_parent  # noqa: E402
 from operators.sockets import SignedInSocket, refuse  # noqa: E402
 from proxy.application import application as data_plane  # noqa: E402
 from usage.dashboard.consumers import LiveUsage  # noqa: E402
+from webtools.application import application as web_tools  # noqa: E402
 
 # WhiteNoise hands over open files, which Django reads in a thread: right for files of this size.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
@@ -46,6 +47,8 @@ router = ProtocolTypeRouter(
             [
                 route(r"^v1(?:/|$)", data_plane),
                 route(r"^api/hello$", data_plane),
+                route(r"^mcp/?$", web_tools),
+                route(r"^tavily/", web_tools),
                 route(r"^healthz$", health.healthz),
                 route(r"^readyz$", health.readyz),
                 route(r"^$", root),
@@ -58,7 +61,7 @@ router = ProtocolTypeRouter(
                 route(r"", refuse),
             ]
         ),
-        "lifespan": data_plane.lifespan,
+        "lifespan": web_tools.lifespan,
     }
 )
 

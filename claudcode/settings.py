@@ -124,6 +124,31 @@ UPSTREAM_RETRY_SECONDS_MAX = env.decimal(
     "CLAUDCODE_UPSTREAM_RETRY_SECONDS_MAX", 20.0, "After this long no further account is tried."
 )
 
+# --- Web tools ----------------------------------------------------------------------------------
+
+TAVILY_API_KEY = env.secret(
+    "TAVILY_API_KEY", "Credential for web tools, used while the console has none."
+)
+TAVILY_BASE_URL = env.text(
+    "TAVILY_BASE_URL", "https://api.tavily.com", "Where web tools are asked for."
+)
+TAVILY_STAND_IN_URL = env.text(
+    "CLAUDCODE_TAVILY_STAND_IN_URL",
+    "",
+    "Set by `manage.py up` when the simulator answers for want of a credential for Tavily.",
+)
+TAVILY_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_TAVILY_SECONDS_MAX", 160.0, "Longest wait for an answer of Tavily's."
+)
+TAVILY_CONNECTIONS_MAX = env.integer(
+    "CLAUDCODE_TAVILY_CONNECTIONS_MAX", 64, "Calls to Tavily at once of one process."
+)
+TOOL_RESULT_CHARS_MAX = env.integer(
+    "CLAUDCODE_TOOL_RESULT_CHARS_MAX",
+    100_000,
+    "Characters of one result of a web tool over MCP; the rest is left off.",
+)
+
 # --- Exchanges ----------------------------------------------------------------------------------
 
 BODY_BYTES_MAX = env.integer(
@@ -244,6 +269,7 @@ INSTALLED_APPS = [
     "keys",
     "usage",
     "proxy",
+    "webtools",
     "operators.alerts",
     "portal",
     "operators",  # Behind those whose permissions its roles are made of.

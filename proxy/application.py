@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -47,6 +48,18 @@ STOP_SECONDS_MAX = 3.0
 STOPPING = "The gateway is stopping. Try again shortly."
 
 Handler = Callable[[Call], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What others of this process who admit and settle exchanges share with the data plane."""
+
+    gateway: Gateway
+    endpoints: Endpoints
+    limiter: Limiter
+    settler: Settler
+    waiting: Waiting
+    database: Database
 
 
 class Application:
@@ -99,6 +112,12 @@ class Application:
             if not self._running:
                 self._build()
                 self._running = True
+
+    async def parts(self) -> Parts:
+        """Return the parts that run; starts them if nobody has."""
+        if not self._running:
+            await self.start()
+        return self._parts
 
     async def stop(self) -> None:
         """Settle what is still open, within a bound, and close every connection."""
@@ -156,6 +175,14 @@ class Application:
             bodies=BodyStore(settings.BODIES_BYTES_MAX),
         )
         self._endpoints = Endpoints(self._gateway, count_tokens_rpm=settings.COUNT_TOKENS_RPM)
+        self._parts = Parts(
+            gateway=self._gateway,
+            endpoints=self._endpoints,
+            limiter=self._limiter,
+            settler=self._settler,
+            waiting=waiting,
+            database=self._database,
+        )
         self._routes: dict[str, tuple[tuple[str, ...], Handler]] = {
             "/v1/messages": (("POST",), self._gateway.messages),
             "/v1/messages/count_tokens": (("POST",), self._endpoints.count_tokens),

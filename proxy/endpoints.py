@@ -80,6 +80,10 @@ class Endpoints:
     async def key_status(self, call: Call) -> None:
         """Answer how the key stands. Costs nothing; a dead key is told so, not refused."""
         found = await self._known(call)
+        await call.answer(200, orjson.dumps(await self.status_of(call, found)))
+
+    async def status_of(self, call: Call, found: KeyPolicy) -> dict[str, Any]:
+        """Return how the key stands. Raises `Unavailable`."""
         published = await self._gateway.policies.published()
         if published.maintenance.closes(found):
             raise under_maintenance(published.maintenance)
@@ -91,7 +95,7 @@ class Endpoints:
             ) from error
         call.verdict = reading
         allowed = [model.id for model in published.catalogue.allowed(found)]
-        await call.answer(200, orjson.dumps(_status(found, reading, allowed)))
+        return _status(found, reading, allowed)
 
     async def _known(self, call: Call) -> KeyPolicy:
         """Return the policy of a key that exists, a live one before a dead one."""

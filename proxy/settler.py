@@ -9,9 +9,11 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from keys.limiter import Limiter, LimiterUnavailable, Settlement
-from proxy.exchange import Exchange
+from keys.core.access import KeyPolicy
+from keys.core.limits import Wanted
+from keys.limiter import Limiter, LimiterUnavailable, Progress, Settlement
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +21,18 @@ RETRY_FIRST_S = 0.05
 RETRY_MOST_S = 2.0
 # Progress of an exchange is about 600 bytes, so one renewal stays below 200 KB.
 RENEWED_AT_ONCE = 250
+
+
+class InFlight(Protocol):
+    """An admitted exchange, as far as its lease goes."""
+
+    exchange_id: str
+    policy: KeyPolicy
+    wanted: Wanted
+    opening: bytes
+
+    def progress(self) -> Progress:
+        """Return how far it has come, for whoever finds it abandoned."""
 
 
 class Settler:
@@ -36,7 +50,7 @@ class Settler:
         self._limiter = limiter
         self._renew_s = renew_s
         self._settled = settled
-        self._held: dict[str, Exchange] = {}
+        self._held: dict[str, InFlight] = {}
         self._ending: set[str] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._renewing: asyncio.Task[None] | None = None
@@ -61,7 +75,7 @@ class Settler:
         """Exchanges held by this process."""
         return len(self._held)
 
-    def hold(self, exchange: Exchange) -> None:
+    def hold(self, exchange: InFlight) -> None:
         """Renew the lease of `exchange` from now on."""
         self._held[exchange.exchange_id] = exchange
 
@@ -118,14 +132,14 @@ class Settler:
                 logger.exception("leases were not renewed")
 
     async def _renew_all(self) -> None:
-        shards: dict[int, list[Exchange]] = defaultdict(list)
+        shards: dict[int, list[InFlight]] = defaultdict(list)
         for exchange in self._held.values():
             shards[exchange.policy.shard].append(exchange)
         for shard, exchanges in shards.items():
             for first in range(0, len(exchanges), RENEWED_AT_ONCE):
                 await self._renew(shard, exchanges[first : first + RENEWED_AT_ONCE])
 
-    async def _renew(self, shard: int, exchanges: list[Exchange]) -> None:
+    async def _renew(self, shard: int, exchanges: list[InFlight]) -> None:
         lost = await self._limiter.renew(shard, [exchange.progress() for exchange in exchanges])
         for exchange_id in lost:
             exchange = self._held.get(exchange_id)

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from claudcode import env
 
-OURS = ("claudcode", "operators", "keys", "usage", "proxy")
+OURS = ("claudcode", "operators", "keys", "usage", "proxy", "webtools")
 READERS = [
     path
     for package in OURS

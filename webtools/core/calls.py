@@ -40,6 +40,9 @@ class Tool(enum.StrEnum):
     MAP = "map"
 
 
+NAMES = frozenset(str(tool) for tool in Tool)
+
+
 class BadArguments(ValueError):
     """The arguments cannot be sent; the message says which, in a sentence for the developer."""
 
