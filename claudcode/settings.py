@@ -437,6 +437,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
         "options": {"expires": 600.0},
     },
+    "clear-expired": {
+        "task": "operators.tasks.clear",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
     "alerts-deliver": {
         "task": "operators.alerts.tasks.deliver",
         "schedule": 5.0,

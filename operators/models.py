@@ -1,8 +1,15 @@
 """What is kept of an operator beside Django's account and the devices of django-otp."""
 
+import logging
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from operators import factor_key
+
+logger = logging.getLogger(__name__)
 
 
 class TemporaryPassword(models.Model):
@@ -18,3 +25,24 @@ class TemporaryPassword(models.Model):
 
     def __str__(self) -> str:
         return f"since {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class AuthenticatorApp(TOTPDevice):  # type: ignore[misc]
+    """django-otp's device, in its table, with a key that is sealed at rest."""
+
+    class Meta:
+        proxy = True
+
+    @property
+    def bin_key(self) -> bytes:
+        """The key. Raises `KeyUnreadable`."""
+        return factor_key.unseal(self.key, self.user_id)
+
+    def verify_token(self, token: str) -> bool:
+        """Use up a code of the app; no code fits a key that nobody can open."""
+        try:
+            verified: bool = super().verify_token(token)
+        except factor_key.KeyUnreadable:
+            logger.error("the second factor of account %s cannot be opened", self.user_id)
+            return False
+        return verified

@@ -2,7 +2,7 @@
 
 Codes of the app are checked by django-otp: each is good once, and every wrong one makes the next
 wait twice as long. Of recovery codes only digests are stored, keyed with the secret key; each is
-good once. Nothing here knows requests or pages.
+good once. Keys of apps are sealed at rest (`factor_key`). Nothing here knows requests or pages.
 """
 
 import base64
@@ -16,7 +16,9 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django_otp.plugins.otp_static.models import StaticDevice
-from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from operators import factor_key
+from operators.models import AuthenticatorApp
 
 ISSUED_CODES = 10
 # 50 bits each: nobody finds one in the digests without the key, and online they wait.
@@ -35,18 +37,26 @@ class Passed(enum.StrEnum):
     RECOVERY = "recovery code"
 
 
-def factor_of(user: User) -> TOTPDevice | None:
+def factor_of(user: User) -> AuthenticatorApp | None:
     """Return the second factor of `user` if it is set up."""
-    device: TOTPDevice | None = TOTPDevice.objects.filter(user=user, confirmed=True).first()
+    device: AuthenticatorApp | None = AuthenticatorApp.objects.filter(
+        user=user, confirmed=True
+    ).first()
     return device
 
 
-def begun(user: User) -> TOTPDevice:
+def begun(user: User) -> AuthenticatorApp:
     """Return the factor that `user` is setting up; it counts for nothing until confirmed."""
-    device: TOTPDevice
-    device, _ = TOTPDevice.objects.get_or_create(
-        user=user, confirmed=False, defaults={"name": NAME}
+    device: AuthenticatorApp
+    device, _ = AuthenticatorApp.objects.get_or_create(
+        user=user, confirmed=False, defaults={"name": NAME, "key": factor_key.draw(user.pk)}
     )
+    try:
+        device.bin_key  # noqa: B018
+    except factor_key.KeyUnreadable:
+        # The keys that sealed it are gone; nothing is lost by another.
+        device.key = factor_key.draw(user.pk)
+        device.save(update_fields=["key"])
     return device
 
 
@@ -59,7 +69,7 @@ def verify(user: User, code: str) -> Passed | None:
         device = kind.objects.select_for_update().filter(user=user, confirmed=True).first()
         if device is None:
             return None
-        if kind is TOTPDevice:
+        if kind is AuthenticatorApp:
             return Passed.APP if device.verify_token(text) else None
         return Passed.RECOVERY if device.verify_token(_digest(text)) else None
 
@@ -95,18 +105,41 @@ def recovery_codes_make(user: User) -> list[str]:
 def forget(user: User) -> bool:
     """Remove every factor of `user`, one being set up too; return whether one was in force."""
     in_force = factor_of(user) is not None
-    TOTPDevice.objects.filter(user=user).delete()
+    AuthenticatorApp.objects.filter(user=user).delete()
     StaticDevice.objects.filter(user=user).delete()
     return in_force
 
 
-def typed_key(device: TOTPDevice) -> str:
+@transaction.atomic
+def keys_reseal() -> tuple[int, int, list[str]]:
+    """Seal every key of an app by the first of CLAUDCODE_CREDENTIAL_KEYS. Safe to run again.
+
+    Returns how many were sealed anew, how many were already, and whose nobody can open.
+    """
+    resealed, current, unreadable = 0, 0, []
+    devices = AuthenticatorApp.objects.select_for_update(of=("self",)).select_related("user")
+    for device in devices.order_by("pk"):
+        try:
+            stored = factor_key.reseal(device.key, device.user_id)
+        except factor_key.KeyUnreadable:
+            unreadable.append(device.user.get_username())
+            continue
+        if stored == device.key:
+            current += 1
+            continue
+        device.key = stored
+        device.save(update_fields=["key"])
+        resealed += 1
+    return resealed, current, unreadable
+
+
+def typed_key(device: AuthenticatorApp) -> str:
     """Return the key as it is typed into an app that cannot read the picture."""
     text = base64.b32encode(device.bin_key).decode().rstrip("=")
     return " ".join(text[i : i + 4] for i in range(0, len(text), 4))
 
 
-def picture(device: TOTPDevice) -> str:
+def picture(device: AuthenticatorApp) -> str:
     """Return the key as a QR code in SVG, drawn here: it is sent to nobody."""
     drawn: str = segno.make(device.config_url, micro=False).svg_inline(
         scale=5, border=4, light="#fff", title="QR code of the key", omitsize=False
@@ -119,7 +152,7 @@ def _typed(code: str) -> str:
 
 
 def _kind(text: str) -> Any:
-    return TOTPDevice if text.isdecimal() and len(text) == 6 else StaticDevice
+    return AuthenticatorApp if text.isdecimal() and len(text) == 6 else StaticDevice
 
 
 def _digest(text: str) -> str:

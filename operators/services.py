@@ -12,11 +12,10 @@ from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from keys import audit
 from operators import second_factor
-from operators.models import TemporaryPassword
+from operators.models import AuthenticatorApp, TemporaryPassword
 from operators.roles import Role, roles_of
 
 # 120 bits, 20 characters: nobody guesses it while it waits for its owner.
@@ -109,16 +108,16 @@ def password_changed(*, user: User, acting_address: str | None) -> None:
 @transaction.atomic
 def second_factor_confirm(
     *, user: User, code: str, acting_address: str | None
-) -> tuple[TOTPDevice, list[str]] | None:
+) -> tuple[AuthenticatorApp, list[str]] | None:
     """Put the factor that `user` began in force; return it with recovery codes.
 
     `None` when the code is not right.
     """
-    device = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False).first()
+    device = AuthenticatorApp.objects.select_for_update().filter(user=user, confirmed=False).first()
     if device is None or not device.verify_token("".join(code.split())):
         return None
     # Only one is ever in force: the key that was there before opens nothing any more.
-    TOTPDevice.objects.filter(user=user).exclude(pk=device.pk).delete()
+    AuthenticatorApp.objects.filter(user=user).exclude(pk=device.pk).delete()
     device.confirmed = True
     device.save(update_fields=["confirmed"])
     codes = second_factor.recovery_codes_make(user)
@@ -164,6 +163,21 @@ def recovery_codes_renew(*, user: User, acting_address: str | None) -> list[str]
     codes = second_factor.recovery_codes_make(user)
     audit.record("second_factor.renew_codes", user, user, acting_address, {})
     return codes
+
+
+@transaction.atomic
+def factor_keys_rotate(
+    *, acting_user: User | None, acting_address: str | None = None
+) -> tuple[int, int, list[str]]:
+    """Seal every key of an authenticator app by the first of CLAUDCODE_CREDENTIAL_KEYS.
+
+    Returns how many were sealed anew, how many were already, and whose nobody can open.
+    """
+    resealed, current, unreadable = second_factor.keys_reseal()
+    if resealed:
+        detail = {"resealed": resealed, "unreadable": unreadable}
+        audit.record("second_factor.rotate", None, acting_user, acting_address, detail)
+    return resealed, current, unreadable
 
 
 def _make_password(user: User) -> str:

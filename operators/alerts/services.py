@@ -19,7 +19,7 @@ from operators.alerts.core.reach import BadTarget
 from operators.alerts.delivery import send_test
 from operators.alerts.models import AlertDelivery, AlertTarget, Channel
 from operators.alerts.outgoing import check_target
-from proxy.credentials import NoCredentialKey, seal
+from proxy.credentials import CredentialUnreadable, NoCredentialKey, reseal, seal
 
 # 192 bits: nobody makes up a signature.
 SECRET_BYTES = 24
@@ -99,6 +99,33 @@ def target_renew_secret(
     stored.save(update_fields=["secret"])
     audit.record("alert_target.renew_secret", stored, acting_user, acting_address, {})
     return secret
+
+
+@transaction.atomic
+def secrets_rotate(
+    *, acting_user: User | None, acting_address: str | None = None
+) -> tuple[int, int, list[str]]:
+    """Seal every secret of a webhook by the first of CLAUDCODE_CREDENTIAL_KEYS. Safe to run again.
+
+    Returns how many were sealed anew, how many were already, and whose nobody can open.
+    """
+    resealed, current, unreadable = 0, 0, []
+    hooks = AlertTarget.objects.select_for_update(of=("self",)).filter(channel=Channel.WEBHOOK)
+    for stored in hooks.order_by("pk"):
+        try:
+            sealed = reseal(stored.secret)
+        except CredentialUnreadable:
+            unreadable.append(stored.name)
+            continue
+        if sealed == stored.secret:
+            current += 1
+            continue
+        stored.secret = sealed
+        stored.save(update_fields=["secret"])
+        detail = {"name": stored.name}
+        audit.record("alert_target.rotate", stored, acting_user, acting_address, detail)
+        resealed += 1
+    return resealed, current, unreadable
 
 
 @transaction.atomic

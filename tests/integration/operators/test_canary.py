@@ -53,7 +53,7 @@ def secrets(settings, valkey) -> dict[str, str]:
         name="mine", base_url="http://127.0.0.1:9", credential=CREDENTIAL, acting_user=None
     )
     user, password = services.operator_add(username="ada", roles=["admin"], acting_user=None)
-    device = second_factor.TOTPDevice.objects.create(user=user, confirmed=True)
+    device = second_factor.AuthenticatorApp.objects.create(user=user, confirmed=True)
     codes = second_factor.recovery_codes_make(user)
     services.password_reset(user=user, acting_user=None)
     user.refresh_from_db()

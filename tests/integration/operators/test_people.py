@@ -116,7 +116,7 @@ def test_a_password_is_reset_after_a_question(admin_client):
 
 def test_a_lost_second_factor_is_removed(admin_client):
     bob = a_person("viewer")
-    second_factor.TOTPDevice.objects.create(user=bob, confirmed=True)
+    second_factor.AuthenticatorApp.objects.create(user=bob, confirmed=True)
     admin_client.post(reverse("admin:auth_user_remove_second_factor", args=[bob.pk]))
     assert second_factor.factor_of(bob) is None
     assert (last().action, last().target_id) == ("second_factor.remove", bob.pk)
@@ -154,7 +154,7 @@ def test_a_command_makes_an_account():
 
 def test_a_command_gives_a_password_and_removes_a_factor():
     bob = a_person("admin")
-    second_factor.TOTPDevice.objects.create(user=bob, confirmed=True)
+    second_factor.AuthenticatorApp.objects.create(user=bob, confirmed=True)
     password = run("operator_rescue", "bob", "--password", "--second-factor")
     bob.refresh_from_db()
     assert bob.check_password(password)

@@ -243,7 +243,7 @@ def test_another_factor_confirms_a_session_anew(visitor, sign_in, person, factor
     sign_in()
     visitor.post(CODE, {"code": shown_by(factor)})
     factor.delete()
-    second_factor.TOTPDevice.objects.create(user=person, confirmed=True)
+    second_factor.AuthenticatorApp.objects.create(user=person, confirmed=True)
     assert leads_to(visitor.get(HOME)) == CODE
 
 

@@ -151,9 +151,9 @@ def test_rotation_tells_what_it_did_and_fails_for_what_it_could_not(manage, sett
     (old,) = settings.CREDENTIAL_KEYS
     new = Fernet.generate_key().decode()
     settings.CREDENTIAL_KEYS = [new, old]
-    assert "Sealed anew: 1." in manage("credentials_rotate")
-    assert "Sealed by the first key before: 1." in manage("credentials_rotate")
+    assert "upstream accounts: sealed anew 1," in manage("credentials_rotate")
+    assert "sealed anew 0, by the first key before 1." in manage("credentials_rotate")
     settings.CREDENTIAL_KEYS = [old]
-    with pytest.raises(CommandError, match="No key opens the credentials of: first"):
+    with pytest.raises(CommandError, match="No key opens: upstream accounts of first"):
         manage("credentials_rotate")
     assert UpstreamAccount.objects.get().credential is not None
