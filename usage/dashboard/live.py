@@ -11,7 +11,6 @@ from typing import Any
 from django.utils import timezone
 from redis import RedisError
 
-from keys.core.budget import format_window
 from keys.core.limits import Unit
 from keys.live import in_flight, in_flight_of_all
 from keys.models import ApiKey, Team
@@ -181,7 +180,7 @@ def _lasts(budget: BudgetStanding, left: int, rows: Sequence[Row]) -> str:
         return "nothing was used in the last minute"
     lasts_s = 60 * left / pace
     if lasts_s > budget.limit.window_s:
-        return f"lasts {format_window(budget.limit.window_s)} and longer at this pace"
+        return f"lasts {duration(budget.limit.window_s)} and longer at this pace"
     return f"runs out in {duration(lasts_s)} at this pace"
 
 
