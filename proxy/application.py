@@ -37,6 +37,7 @@ from proxy.settler import Settler
 from proxy.unwritten import LedgerRows, Unwritten
 from proxy.upstream import UpstreamClient
 from proxy.upstreams import Upstreams
+from proxy.usage import UsageEndpoint
 from proxy.waiting import Waiting
 
 logger = logging.getLogger(__name__)
@@ -183,11 +184,13 @@ class Application:
             waiting=waiting,
             database=self._database,
         )
+        usage = UsageEndpoint(self._gateway, self._database)
         self._routes: dict[str, tuple[tuple[str, ...], Handler]] = {
             "/v1/messages": (("POST",), self._gateway.messages),
             "/v1/messages/count_tokens": (("POST",), self._endpoints.count_tokens),
             "/v1/models": (("GET",), self._endpoints.models),
             "/v1/key-status": (("GET",), self._endpoints.key_status),
+            "/v1/usage": (("GET",), usage.usage),
             "/v1/api/hello": (("HEAD", "GET"), self._endpoints.hello),
             "/api/hello": (("HEAD", "GET"), self._endpoints.hello),
         }

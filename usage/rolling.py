@@ -49,11 +49,12 @@ FACETS = ("model", "upstream", "client", "error_type")
 _FAMILY = " ".join(
     f"WHEN lower(client_agent) LIKE '{start}%' THEN '{name}'" for start, name in FAMILIES
 )
-# A client chooses its user agent, and dates after the name of a model: neither may make new rows
-# without end. A type of error that is none of Anthropic's making is "other" for the same reason.
+# A client chooses its user agent, and the date of a snapshot that it asks for: neither may make new
+# rows without end. Snapshots count as their model, so that refusals and answers are of one model.
+# A type of error that is none of Anthropic's making is "other" for the same reason.
 _DIMENSIONS = f"""
-    CASE WHEN model_answered <> '' THEN model_answered
-        ELSE regexp_replace(model_requested, '-[0-9]{{8}}$', '') END AS model,
+    regexp_replace(coalesce(nullif(model_answered, ''), model_requested), '-[0-9]{{8}}$', '')
+        AS model,
     upstream,
     CASE WHEN client_agent = '' THEN '{UNKNOWN}' {_FAMILY} ELSE '{OTHER}' END AS client,
     CASE WHEN error_type ~ '^([a-z_]{{1,40}})?$' THEN error_type ELSE 'other' END AS error_type"""
@@ -150,11 +151,13 @@ GROUPS = _Table(
     "usage_grouprollup",
     "grain facet team_id at value",
     _SUMS,
-    f"""SELECT grain, facet, holder.team_id, at, value, {_ADDING}
+    # Teams by days alone: there are many of them, and finer than that their keys say it.
+    f"""SELECT grain, facet, by.team_id, at, value, {_ADDING}
     FROM facet CROSS JOIN LATERAL (VALUES
-        ('q', slot), ('h', date_trunc('hour', slot, 'UTC')), ('d', {_DAY.format("slot")})
-    ) AS by (grain, at)
-    CROSS JOIN LATERAL (SELECT 0::bigint UNION SELECT facet.team_id) AS holder (team_id)
+        ('q', slot, 0::bigint), ('h', date_trunc('hour', slot, 'UTC'), 0),
+        ('d', {_DAY.format("slot")}, 0), ('d', {_DAY.format("slot")}, nullif(facet.team_id, 0))
+    ) AS by (grain, at, team_id)
+    WHERE by.team_id IS NOT NULL
     GROUP BY 1, 2, 3, 4, 5""",
 )
 LATENCIES = _Table(
@@ -237,12 +240,20 @@ UNINSTALL = [
 BEGIN = f"""INSERT INTO usage_backfill (exchange_id)
     SELECT '{_FIRST}' WHERE EXISTS (SELECT FROM usage_ledgerentry)"""
 
-_STEP = "SELECT 1 AS sign, * FROM usage_ledgerentry WHERE exchange_id > %s AND exchange_id <= %s"
-STEP = _ROLL_UP.replace("%", "%%").replace(_SOURCE, _STEP)
 _COUNTED = f"""SELECT 1 AS sign, * FROM usage_ledgerentry
     WHERE exchange_id <= coalesce((SELECT exchange_id FROM usage_backfill), '{END}')"""
+
+
+def roll_up(source: str) -> str:
+    """Return the statement that adds what `source`, a query of ledger rows with a `sign`, says."""
+    return _ROLL_UP.replace("%", "%%").replace(_SOURCE, source)
 
 
 def compare(table: _Table, sessions_since: dt.datetime) -> str:
     """Return the statement whose rows are a roll-up's differences from the ledger."""
     return table.compare(sessions_since.isoformat()).replace(_SOURCE, _COUNTED)
+
+
+STEP = roll_up(
+    "SELECT 1 AS sign, * FROM usage_ledgerentry WHERE exchange_id > %s AND exchange_id <= %s"
+)

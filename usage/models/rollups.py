@@ -120,7 +120,7 @@ class KeyRollup(_Summed):
 
 
 class GroupRollup(_Summed):
-    """What a team, or everybody as team 0, used in a quarter, an hour or a day (q, h, d) of UTC.
+    """What everybody (team 0) used in a quarter, hour or day (q, h, d) of UTC, and a team in a day.
 
     Told apart by one facet at a time: "" by nothing, else model, upstream, client or error_type.
     """

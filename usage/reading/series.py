@@ -88,7 +88,7 @@ def _others(
     starts: Sequence[dt.datetime],
     measures: Sequence[str],
 ) -> Line:
-    """Return what is left of the whole: the small groups are too many to add up one by one."""
+    """Return what is left of the whole."""
     whole = _whole(scope, group_by, filters, span, starts, measures)
     left = {
         measure: tuple(
@@ -108,7 +108,8 @@ def _whole(
     starts: Sequence[dt.datetime],
     measures: Sequence[str],
 ) -> Line:
-    if group_by is Group.KEY:
+    if group_by in (Group.KEY, Group.TEAM):
+        # Too many to add up one by one; keys without a team count as others too.
         found = _lines(source_of(scope, None, filters), span, starts, measures)
         return found.get("", _nothing("", measures, len(starts)))
     # Of the others there are few, and what belongs to none of them is not their whole.

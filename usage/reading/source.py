@@ -17,13 +17,17 @@ _BIGINT_MAX = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A roll-up, the rows of it that count, and the column that tells groups apart."""
+    """A roll-up, the rows of it that count, and the column that tells groups apart.
+
+    Quarters are read from `quarters` where the roll-up itself has none.
+    """
 
     table: str
     grains: str
     where: str
     parameters: tuple[Any, ...]
     column: str = "''"
+    quarters: "Source | None" = None
 
     def among(self, names: Sequence[str]) -> "Source":
         """Return the same of some groups alone."""
@@ -35,6 +39,7 @@ class Source:
             f"{self.where} AND {self.column} = ANY(%s)",
             (*self.parameters, wanted),
             self.column,
+            self.quarters and self.quarters.among(names),
         )
 
 
@@ -51,7 +56,7 @@ def _of_keys(scope: Scope, group_by: Group | None, filters: dict[Group, str]) ->
     for group, value in filters.items():
         where.append(f"{_COLUMNS[group]} = %s")
         parameters.append(_number(value) if group in (Group.KEY, Group.TEAM) else value)
-    if group_by in (Group.UPSTREAM, Group.ERROR):
+    if group_by in _FACETS:
         where.append(f"{_COLUMNS[group_by]} <> ''")
     if group_by is Group.TEAM:
         where.append("team_id > 0")
@@ -84,7 +89,15 @@ def _of_groups(scope: Scope, group_by: Group | None, filters: dict[Group, str]) 
         where.append("value = %s")
         parameters.append(filters[facet])
     column = {None: "''", Group.TEAM: "team_id"}.get(group_by, "value")
-    return Source("usage_grouprollup", "dhq", " AND ".join(where), tuple(parameters), column)
+    of_teams = teams is not None or group_by is Group.TEAM
+    return Source(
+        "usage_grouprollup",
+        "dq" if of_teams else "dhq",
+        " AND ".join(where),
+        tuple(parameters),
+        column,
+        _of_keys(scope, group_by, filters) if of_teams else None,
+    )
 
 
 def _held(scope: Scope) -> tuple[list[str], list[Any]]:
@@ -157,15 +170,18 @@ def _run(
     if not parts:
         return []
     added = ", ".join(f"sum({name})::bigint AS {name}" for name in measures)
-    one = f"""SELECT {place} AS place, {source.column}::text AS name, {added}
-        FROM {source.table} WHERE {source.where} AND grain = %s AND at >= %s AND at < %s
-        GROUP BY 1, 2"""
-    parameters: list[Any] = []
+    statements, parameters = [], []
     for part in parts:
-        parameters += [*place_parameters, *source.parameters, part.grain, part.start, part.end]
+        read = (part.grain == "q" and source.quarters) or source
+        statements.append(
+            f"""SELECT {place} AS place, {read.column}::text AS name, {added}
+            FROM {read.table} WHERE {read.where} AND grain = %s AND at >= %s AND at < %s
+            GROUP BY 1, 2"""
+        )
+        parameters += [*place_parameters, *read.parameters, part.grain, part.start, part.end]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT place, name, {added} FROM ({' UNION ALL '.join([one] * len(parts))}) AS part"
+            f"SELECT place, name, {added} FROM ({' UNION ALL '.join(statements)}) AS part"
             " GROUP BY 1, 2",
             parameters,
         )

@@ -47,7 +47,7 @@ def an_event(number, draw):
     closing = a_closing(
         status=status,
         error_type=error,
-        model_answered=draw(st.sampled_from(["", "haiku"])),
+        model_answered=draw(st.sampled_from(["", "haiku", "haiku-20260101"])),
         upstream=draw(st.sampled_from(["", "first", "second"])),
         usage=TokenUsage(*range(tokens, tokens + 6)),
         charged_tokens=tokens,
@@ -96,11 +96,11 @@ def _measure(entry, measure):
 
 
 def told_apart(entry):
-    asked = entry.model_requested.removesuffix("-20260101")
+    named = entry.model_answered or entry.model_requested
     return {
         Group.KEY: str(entry.apikey_id),
         Group.TEAM: str(entry.team_id or ""),
-        Group.MODEL: entry.model_answered or asked,
+        Group.MODEL: named.removesuffix("-20260101"),
         Group.UPSTREAM: entry.upstream,
         Group.CLIENT: family(entry.client_agent),
         Group.ERROR: "other" if " " in entry.error_type else entry.error_type,
