@@ -5,6 +5,6 @@ from django.urls import path
 from portal.setup import views
 
 urlpatterns = [
-    path("setup.sh", views.shell, name="setup_sh"),
-    path("setup.ps1", views.powershell, name="setup_ps1"),
+    path("setup.sh", views.shell, name="portal_setup_sh"),
+    path("setup.ps1", views.powershell, name="portal_setup_ps1"),
 ]

@@ -118,6 +118,8 @@ check_key() {
 
 choose_key() {
     key=${CLAUDCODE_API_KEY-}
+    # What packages run when they are installed is not to find it.
+    unset CLAUDCODE_API_KEY
     if [ -n "$key" ]; then
         check_key
         [ -z "$problem" ] || fail "$problem (It is the one in CLAUDCODE_API_KEY.)"

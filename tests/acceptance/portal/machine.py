@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.acceptance.clients.sdk import bare_environment
 
-PATIENCE_S = 60
+# A crowded machine takes its time to start Python and Node.js.
+PATIENCE_S = 120
 # Makes the terminal named first the process' own, then becomes the rest of the arguments.
 _WITH_TERMINAL = """
 import fcntl, os, sys, termios

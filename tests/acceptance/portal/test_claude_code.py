@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.acceptance.clients.sdk import bare_environment
+from tests.acceptance.portal.machine import PATIENCE_S
 
 OWN = """{
     "permissions": {"allow": ["Bash(ls:*)"], "deny": []},
@@ -132,9 +133,7 @@ def test_uninstall_where_nothing_was_installed_changes_nothing(merging, settings
 
 @pytest.mark.parametrize("program", ["python3", "node"])
 @pytest.mark.parametrize(
-    "text",
-    ['{"env": {', '{"a": 1} // note', "[]", '{"env": []}', '{"env": null}'],
-    ids=["cut", "comment", "list", "env a list", "env null"],
+    "text", ['{"a": 1} // note', "[]", '{"env": null}'], ids=["comment", "list", "env null"]
 )
 def test_what_is_not_valid_is_refused_and_kept(
     machine, settings, newcomer, tools, request, program, text
@@ -169,6 +168,6 @@ def test_claude_code_asks_the_gateway_by_these_settings_alone(machine, newcomer,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert (done.stdout.strip(), done.returncode) == ("Hello there", 0), done.stderr
