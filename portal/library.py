@@ -30,6 +30,7 @@ SLUGS = (
 )
 ADDRESS = "https://gateway.invalid"
 KEY = "sk-cc-xxxxxxxxxxxx"
+_SLOT_INSIDE = re.compile(r"\[\[[a-z-]+\]\]")
 _SLOT = re.compile(r"^\[\[([a-z-]+)\]\]$", re.MULTILINE)
 
 
@@ -106,7 +107,7 @@ def search_index() -> tuple[dict[str, str], ...]:
             "page": page.label,
             "title": heading.title,
             "path": page.path if heading.level == 1 else f"{page.path}#{heading.anchor}",
-            "text": heading.text,
+            "text": _SLOT_INSIDE.sub("", heading.text).strip(),
         }
         for page in pages()
         for heading in page.rendered.headings

@@ -1,4 +1,4 @@
-"""The pages for developers. Anyone may read them; nothing of a key or an account is in them.
+"""The pages for developers. Anyone may read them; a key's holder alone reads its prefix in them.
 
 Every answer is filled in with the address that the reader used, which `ALLOWED_HOSTS` has checked,
 so none may be kept for another address or another reader.
@@ -10,7 +10,6 @@ from typing import Any
 
 from csp.constants import SELF
 from csp.decorators import csp_replace
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -19,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from portal import library, live, openapi
 from portal.answer_headers import ANSWER_HEADERS
-from portal.library import Reader
+from portal.reader import reader_of
 from portal.status import Incident, Part, Status, status
 
 MARKDOWN, TEXT = "text/markdown; charset=utf-8", "text/plain; charset=utf-8"
@@ -142,12 +141,6 @@ def status_json(request: HttpRequest) -> HttpResponse:
     """Answer the same for programs."""
     insider = request.user.has_perm("proxy.view_upstreamaccount")
     return JsonResponse(_status_json(status(), insider=insider))
-
-
-def reader_of(request: HttpRequest) -> Reader:
-    """Return for whom a page is filled in: the public address, or the one that was asked for."""
-    base_url = settings.PUBLIC_URL or request.build_absolute_uri("/")
-    return Reader(base_url.rstrip("/"))
 
 
 def _page(slug: str) -> library.Page:

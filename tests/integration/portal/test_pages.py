@@ -7,10 +7,10 @@ from django.test import Client
 
 from keys.models import ClaudeModel
 from keys.services import claude_model_update
-from portal import live, stores, views
+from portal import live, stores
 from portal.library import KEY, pages
 from portal.status import status
-from tests.factories import a_model, a_stranger, an_operator
+from tests.factories import a_key_and_secret, a_model, a_stranger, an_operator
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
@@ -165,4 +165,19 @@ def test_operators_alone_are_told_names_of_accounts(client):
 
 def test_nothing_is_written_for_a_reader(client):
     assert not client.get("/").cookies
-    assert views.reader_of(client.get("/").wsgi_request).key == KEY
+
+
+def test_the_holder_of_a_key_reads_its_prefix_and_nobody_else_does(client):
+    apikey, secret = a_key_and_secret()
+    client.post("/usage/sign-in/", {"api_key": secret.text})
+    body = client.get("/docs/authentication").content.decode()
+    assert f"{apikey.prefix}..." in body
+    assert KEY not in body
+    assert secret.text not in body
+    assert KEY in Client().get("/docs/authentication").content.decode()
+
+
+def test_a_person_who_sees_every_key_reads_a_placeholder(client):
+    a_key_and_secret()
+    client.force_login(an_operator())
+    assert KEY in client.get("/docs/authentication").content.decode()

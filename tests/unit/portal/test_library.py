@@ -84,3 +84,4 @@ def test_every_section_can_be_found():
     index = library.search_index()
     assert {entry["path"] for entry in index} >= {page.path for page in pages()}
     assert any(entry["title"] == "Checking your budget" for entry in index)
+    assert not [entry for entry in index if "[[" in entry["text"]]
