@@ -9,11 +9,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, TruncDay
 
 from keys.core.limits import Limit, Unit
+from keys.leads import held_to_teams, led_teams
 from usage.history import holder_of
 from usage.models import HourlyRollup
 
@@ -32,8 +34,10 @@ GROUP BY 1
 """
 _LAST_USED = """
 SELECT id, (
-    SELECT settled_at FROM usage_ledgerentry WHERE apikey_id = id ORDER BY settled_at DESC LIMIT 1
-) FROM unnest(%s::bigint[]) AS id
+    SELECT settled_at FROM usage_ledgerentry
+    WHERE apikey_id = id AND (%(teams)s::bigint[] IS NULL OR team_id = ANY(%(teams)s))
+    ORDER BY settled_at DESC LIMIT 1
+) FROM unnest(%(ids)s::bigint[]) AS id
 """
 
 
@@ -62,6 +66,14 @@ class Totals:
             + self.cache_read_input_tokens
         )
 
+    def plus(self, other: "Totals") -> "Totals":
+        """Return the sum of both."""
+        return Totals(**{name: getattr(self, name) + getattr(other, name) for name in _SUMS})
+
+    def times(self, share: float) -> "Totals":
+        """Return such a share of it, rounded."""
+        return Totals(**{name: round(share * getattr(self, name)) for name in _SUMS})
+
 
 _SUMS = tuple(field.name for field in fields(Totals))
 
@@ -87,26 +99,34 @@ class Use:
     last_used_at: dt.datetime | None = None
 
 
-def totals(since: dt.datetime, before: dt.datetime, **held_by: int) -> Totals:
+def totals(since: dt.datetime, before: dt.datetime, **held_by: Any) -> Totals:
     """Return the sums of the hours in [since, before), of all or of one `apikey` or `team`."""
     return _totals(_hours(since, before, **held_by).aggregate(**_sums()))
 
 
-def so_far(now: dt.datetime) -> tuple[Totals, Totals]:
-    """Return what was used today, and by this time yesterday.
+def sum_of(some: Iterable[Totals]) -> Totals:
+    """Return the sum of all."""
+    rows = list(some)
+    return Totals(**{name: sum(getattr(row, name) for row in rows) for name in _SUMS})
 
-    Of yesterday's hour that has its counterpart running now, as much counts as has passed of it.
-    """
-    today, hour = midnight(now), hour_of(now)
-    whole = totals(today - DAY, hour - DAY)
-    begun = totals(hour - DAY, hour - DAY + HOUR)
-    share = (now - hour) / HOUR
-    yesterday = {n: getattr(whole, n) + round(share * getattr(begun, n)) for n in _SUMS}
-    return totals(today, now), Totals(**yesterday)
+
+def held_by_teams_of(user: User) -> dict[str, Any]:
+    """Return by what reports leave out what a lead of teams may not see; nothing for others."""
+    if not held_to_teams(user):
+        return {}
+    return {"team__in": list(led_teams(user).values_list("pk", flat=True))}
+
+
+def by_hour_and_model(
+    since: dt.datetime, before: dt.datetime, **held_by: Any
+) -> dict[tuple[dt.datetime, str], Totals]:
+    """Return what each model was used in each hour of [since, before)."""
+    found = _hours(since, before, **held_by).values("hour", "model").annotate(**_sums())
+    return {(row["hour"], row["model"]): _totals(row) for row in found}
 
 
 def series(
-    since: dt.datetime, before: dt.datetime, step: dt.timedelta, **held_by: int
+    since: dt.datetime, before: dt.datetime, step: dt.timedelta, **held_by: Any
 ) -> list[Step]:
     """Return each hour or day of [since, before), with those in which nothing was used.
 
@@ -119,7 +139,7 @@ def series(
 
 
 def costs_by_model(
-    since: dt.datetime, before: dt.datetime, step: dt.timedelta, **held_by: int
+    since: dt.datetime, before: dt.datetime, step: dt.timedelta, **held_by: Any
 ) -> dict[str, dict[dt.datetime, int]]:
     """Return what each model cost in each hour or day of [since, before), where it cost anything.
 
@@ -136,11 +156,22 @@ def costs_by_model(
     return dict(sorted(costs.items(), key=lambda item: -sum(item[1].values())))
 
 
-def busiest(since: dt.datetime, before: dt.datetime, most: int) -> list[tuple[int, Totals]]:
+def busiest(
+    since: dt.datetime, before: dt.datetime, most: int, **held_by: Any
+) -> list[tuple[int, Totals]]:
     """Return the keys that cost most in [since, before), and what they used."""
-    found = _hours(since, before).values("apikey_id").annotate(**_sums())
+    found = _hours(since, before, **held_by).values("apikey_id").annotate(**_sums())
     ranked = found.order_by("-cost_nanousd", "-requests", "apikey_id")[:most]
     return [(row["apikey_id"], _totals(row)) for row in ranked]
+
+
+def costliest(
+    since: dt.datetime, before: dt.datetime, most: int, **held_by: Any
+) -> list[tuple[int, int]]:
+    """Return the keys that cost most in [since, before), and what they cost."""
+    found = _hours(since, before, **held_by).values("apikey_id").annotate(cost=Sum("cost_nanousd"))
+    ranked = found.order_by("-cost", "apikey_id")[:most]
+    return [(row["apikey_id"], int(row["cost"])) for row in ranked]
 
 
 def most_charged(since: dt.datetime, before: dt.datetime, most: int) -> list[tuple[int, int]]:
@@ -150,19 +181,26 @@ def most_charged(since: dt.datetime, before: dt.datetime, most: int) -> list[tup
     return [(row["apikey_id"], int(row["tokens"])) for row in ranked]
 
 
-def uses(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, Use]:
+def uses(apikey_ids: Collection[int], now: dt.datetime, **held_by: Any) -> dict[int, Use]:
     """Return what each of some keys used lately. Three queries."""
-    costs, sparks, last = _costs(apikey_ids, now), _sparks(apikey_ids, now), last_used(apikey_ids)
+    costs, sparks = _costs(apikey_ids, now, held_by), _sparks(apikey_ids, now, held_by)
+    last = last_used(apikey_ids, held_by.get("team__in"))
     return {
         pk: Use(*costs.get(pk, (0, 0)), sparks.get(pk, (0,) * SPARK_HOURS), last.get(pk))
         for pk in apikey_ids
     }
 
 
-def last_used(apikey_ids: Collection[int]) -> dict[int, dt.datetime | None]:
-    """Return when the newest exchange of each key was settled, `None` if there is none."""
+def last_used(
+    apikey_ids: Collection[int], team_ids: Collection[int] | None = None
+) -> dict[int, dt.datetime | None]:
+    """Return when the newest exchange of each key was settled, `None` if there is none.
+
+    With `team_ids`, when the newest for one of these teams was.
+    """
+    teams = None if team_ids is None else list(team_ids)
     with connection.cursor() as cursor:
-        cursor.execute(_LAST_USED, [list(apikey_ids)])
+        cursor.execute(_LAST_USED, {"ids": list(apikey_ids), "teams": teams})
         return dict(cursor.fetchall())
 
 
@@ -199,10 +237,14 @@ def _reset_at(limit: Limit) -> dt.datetime:
     return dt.datetime.fromtimestamp(limit.reset_at_ms / 1000, dt.UTC)
 
 
-def _costs(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[int, int]]:
+def _costs(
+    apikey_ids: Collection[int], now: dt.datetime, held_by: Mapping[str, Any]
+) -> dict[int, tuple[int, int]]:
     today = midnight(now)
     found = (
-        HourlyRollup.objects.filter(apikey__in=apikey_ids, hour__gte=today.replace(day=1))
+        HourlyRollup.objects.filter(
+            apikey__in=apikey_ids, hour__gte=today.replace(day=1), **held_by
+        )
         .order_by()
         .values("apikey_id")
         .annotate(
@@ -213,10 +255,12 @@ def _costs(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[int
     return {row["apikey_id"]: (int(row["today"]), int(row["month"])) for row in found}
 
 
-def _sparks(apikey_ids: Collection[int], now: dt.datetime) -> dict[int, tuple[int, ...]]:
+def _sparks(
+    apikey_ids: Collection[int], now: dt.datetime, held_by: Mapping[str, Any]
+) -> dict[int, tuple[int, ...]]:
     first = hour_of(now) - (SPARK_HOURS - 1) * HOUR
     found = (
-        HourlyRollup.objects.filter(apikey__in=apikey_ids, hour__gte=first)
+        HourlyRollup.objects.filter(apikey__in=apikey_ids, hour__gte=first, **held_by)
         .order_by()
         .values("apikey_id", "hour")
         .annotate(count=Sum("requests"))
@@ -233,7 +277,7 @@ def _beginning(step: dt.timedelta) -> Any:
     return TruncDay("hour", tzinfo=dt.UTC) if step == DAY else F("hour")
 
 
-def _hours(since: dt.datetime, before: dt.datetime, **held_by: int) -> QuerySet[HourlyRollup]:
+def _hours(since: dt.datetime, before: dt.datetime, **held_by: Any) -> QuerySet[HourlyRollup]:
     return HourlyRollup.objects.filter(hour__gte=since, hour__lt=before, **held_by).order_by()
 
 

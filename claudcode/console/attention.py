@@ -1,31 +1,30 @@
 """What an operator should look at first: gathered from all apps, the worst first.
 
-Each look is bounded, whatever the number of keys: budgets are looked at for the keys that were
-used most in the last 24 hours, and the page says so when there are more.
+Each look is bounded, whatever the number of keys. Leads of teams see what is of their teams.
 """
 
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 from redis import RedisError
 
+from claudcode.console.budgets import near_budgets
+from keys.leads import held_to_teams, visible
 from keys.models import ApiKey, Maintenance
 from proxy.models import UpstreamAccount
 from proxy.standing import State
 from proxy.standing import standings as account_standings
-from usage import reports
 from usage.admin.drawings import NEAR, budget_amounts, frees
 from usage.core.figures import duration
 from usage.ledger import drain_lag
 from usage.models import DeadLetter
-from usage.standing import BudgetStanding, standings
+from usage.standing import BudgetStanding
 
-KEYS_LOOKED_AT = 300
 SHOWN_MAX = 8
 EXPIRING = dt.timedelta(days=7)
 # The drain runs every second; some seconds are a busy moment, not a fault.
@@ -45,17 +44,17 @@ class Alert:
     href: str
 
 
-def alerts(user: Any) -> list[Alert]:
+def alerts(user: User) -> list[Alert]:
     """Return what needs attention of all that `user` may see, the worst first."""
     found = list(_gateway(user))
     if user.has_perm("proxy.view_upstreamaccount"):
         found += _accounts()
-    if user.has_perm("keys.view_apikey"):
-        found += [*_budgets(), *_expiring()]
+    if user.has_perm("keys.view_apikey") or held_to_teams(user):
+        found += [*_budgets(user), *_expiring(user)]
     return sorted(found, key=lambda alert: alert.level != DANGER)
 
 
-def _gateway(user: Any) -> Iterator[Alert]:
+def _gateway(user: User) -> Iterator[Alert]:
     maintenance = Maintenance.objects.filter(enabled=True).first()
     if maintenance is not None:
         href = _page("keys_maintenance_changelist", user, "keys.view_maintenance")
@@ -94,25 +93,18 @@ def _accounts() -> Iterator[Alert]:
             yield Alert(bad[standing.state], "dns", text, standing.reason, href)
 
 
-def _budgets() -> Iterator[Alert]:
+def _budgets(user: User) -> Iterator[Alert]:
     now = timezone.now()
-    ranked = reports.busiest(reports.hour_of(now - reports.DAY), now, KEYS_LOOKED_AT)
-    pks = [pk for pk, _totals in ranked]
-    # `order_by()`: the order is that of the shares below.
-    apikeys = list(ApiKey.objects.select_related("team").filter(pk__in=pks).order_by())
-    standing = standings([key for key in apikeys if key.status == "active"], now)
-    near: dict[str, tuple[BudgetStanding, ApiKey]] = {}
-    for apikey in apikeys:
-        for budget in standing[apikey.pk].budgets if apikey.pk in standing else ():
-            if budget.share >= NEAR:
-                near.setdefault(budget.limit.window_name, (budget, apikey))
-    worst = sorted(near.values(), key=lambda pair: -pair[0].share)
-    for budget, apikey in worst[:SHOWN_MAX]:
-        yield _budget_alert(budget, apikey, int(now.timestamp() * 1000))
-    if len(worst) > SHOWN_MAX:
-        text = f"{len(worst) - SHOWN_MAX} more budgets are above {NEAR:.0%}"
-        detail = f"Of the {len(pks)} keys used most in the last 24 hours."
-        yield Alert(WARNING, "speed", text, detail, reverse("admin:keys_apikey_changelist"))
+    near = near_budgets(user, now)
+    for each in near.found[:SHOWN_MAX]:
+        yield _budget_alert(each.budget, each.apikey, int(now.timestamp() * 1000))
+    more = len(near.found) - SHOWN_MAX
+    if more > 0:
+        count = f"{more} or more" if near.cut else f"{more}"
+        href = _page("alerts_alert_changelist", user, "alerts.view_alert")
+        text = f"{count} other budgets are above {NEAR:.0%}"
+        detail = "Open alerts name every one of them." if href else ""
+        yield Alert(WARNING, "speed", text, detail, href and f"{href}?kind__exact=budget")
 
 
 def _budget_alert(budget: BudgetStanding, apikey: ApiKey, now_ms: int) -> Alert:
@@ -126,11 +118,15 @@ def _budget_alert(budget: BudgetStanding, apikey: ApiKey, now_ms: int) -> Alert:
     return Alert(DANGER if spent else WARNING, "speed", f"{who} {word}", detail, href)
 
 
-def _expiring() -> Iterator[Alert]:
+def _expiring(user: User) -> Iterator[Alert]:
     now = timezone.now()
-    soon = ApiKey.objects.filter(
-        revoked_at=None, disabled_at=None, expires_at__gt=now, expires_at__lte=now + EXPIRING
-    ).order_by("expires_at")
+    soon = (
+        visible(user, ApiKey.objects.all())
+        .filter(
+            revoked_at=None, disabled_at=None, expires_at__gt=now, expires_at__lte=now + EXPIRING
+        )
+        .order_by("expires_at")
+    )
     some = list(soon[: SHOWN_MAX + 1])
     for apikey in some[:SHOWN_MAX]:
         assert apikey.expires_at is not None
@@ -143,5 +139,5 @@ def _expiring() -> Iterator[Alert]:
         yield Alert(WARNING, "schedule", "More keys expire within 7 days", "", href)
 
 
-def _page(name: str, user: Any, permission: str) -> str:
+def _page(name: str, user: User, permission: str) -> str:
     return reverse(f"admin:{name}") if user.has_perm(permission) else ""

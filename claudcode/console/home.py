@@ -4,18 +4,23 @@ One question: is everything all right, and if not, where do I go? It reads the r
 never the ledger, and reads itself again while somebody looks.
 """
 
-from typing import Any
+import datetime as dt
+from typing import Any, cast
 
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
 from claudcode.console.attention import alerts
+from claudcode.console.today import Figures, figures
+from keys.leads import held_to_teams
 from keys.models import ApiKey, ClaudeModel
 from usage import reports
 from usage.admin import drawings
+from usage.admin.key_page import may_see_use
 from usage.core.figures import change, compact, percent
 from usage.core.price import NANOUSD_PER_USD, humane_usd
 from usage.reports import Totals
@@ -26,26 +31,29 @@ BUSIEST = 8
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the context of the admin's index what its template shows. Called by unfold."""
-    context |= live(request) | {
+    now = timezone.now()
+    found = _figures(request, now, fresh=False)
+    context |= live(request, now, found) | {
         "title": "Home",
         "refresh_seconds": REFRESH_SECONDS,
-        "home_chart": _chart() if _may_see_use(request) else None,
+        "home_chart": _chart(now, found) if found else None,
     }
     return context
 
 
 def fragment(request: HttpRequest) -> HttpResponse:
     """Answer with the part of the home that changes, for the script that reads it again."""
-    return render(request, "admin/console/home_live.html", live(request))
+    now = timezone.now()
+    found = _figures(request, now, fresh=True)
+    return render(request, "admin/console/home_live.html", live(request, now, found))
 
 
-def live(request: HttpRequest) -> dict[str, Any]:
+def live(request: HttpRequest, now: dt.datetime, found: Figures | None) -> dict[str, Any]:
     """Return what changes from moment to moment, of all that the user may see."""
-    context: dict[str, Any] = {"alerts": alerts(request.user), "may_see_use": _may_see_use(request)}
-    if context["may_see_use"]:
-        now = timezone.now()
-        context["tiles"] = _tiles(*reports.so_far(now))
-        context["busiest"] = _busiest(request, reports.busiest(reports.midnight(now), now, BUSIEST))
+    context: dict[str, Any] = {"alerts": alerts(_user(request)), "may_see_use": found is not None}
+    if found is not None:
+        context["tiles"] = _tiles(*found.so_far(now))
+        context["busiest"] = _busiest(request, found.busiest)
     return context
 
 
@@ -105,7 +113,7 @@ def _cache_share(totals: Totals) -> str:
 
 def _busiest(request: HttpRequest, ranked: list[tuple[int, Totals]]) -> list[dict[str, Any]]:
     found = ApiKey.objects.select_related("team").in_bulk([pk for pk, _totals in ranked])
-    may_open = request.user.has_perm("keys.view_apikey")
+    may_open = _user(request).has_perm("keys.view_apikey") or held_to_teams(_user(request))
     return [
         {
             "name": found[pk].name if pk in found else f"key {pk}",
@@ -121,11 +129,16 @@ def _busiest(request: HttpRequest, ranked: list[tuple[int, Totals]]) -> list[dic
     ]
 
 
-def _chart() -> dict[str, Any] | None:
+def _figures(request: HttpRequest, now: dt.datetime, *, fresh: bool) -> Figures | None:
+    if not may_see_use(_user(request)):
+        return None
+    return figures(now, BUSIEST, fresh=fresh, **reports.held_by_teams_of(_user(request)))
+
+
+def _chart(now: dt.datetime, found: Figures) -> dict[str, Any] | None:
     """Return the cost of each of the last 24 hours by model."""
-    now = timezone.now()
     since = reports.hour_of(now) - 23 * reports.HOUR
-    models = reports.costs_by_model(since, now, reports.HOUR)
+    models = found.costs_by_model(since)
     if not models:
         return None
     hours = [since + n * reports.HOUR for n in range(24)]
@@ -138,5 +151,6 @@ def _chart() -> dict[str, Any] | None:
     return drawings.stacked_chart(labels, dollars, drawings.model_colors(catalogue))
 
 
-def _may_see_use(request: HttpRequest) -> bool:
-    return request.user.has_perm("usage.view_hourlyrollup")
+def _user(request: HttpRequest) -> User:
+    # Nobody comes here who has not signed in.
+    return cast(User, request.user)

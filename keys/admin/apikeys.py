@@ -28,14 +28,15 @@ from keys import services
 from keys.admin import budgets, plans
 from keys.admin.base import CappedPaginator, acting, purge
 from keys.admin.bulk import BulkPages
+from keys.admin.finding import find
 from keys.admin.snippets import snippets
 from keys.changes import require_future, require_offered
 from keys.core.access import Hangup, KeyStatus, may_match
-from keys.core.secret import PREFIX_LENGTH, Secret
+from keys.core.secret import Secret
 from keys.core.terms import INHERIT, INHERITABLE
 from keys.inheritance import own_or_plan
 from keys.leads import held_to_teams, led_teams
-from keys.models import ApiKey, Budget, ClaudeModel, Team
+from keys.models import ApiKey, Budget, ClaudeModel
 
 FIELDS = (
     "name",
@@ -56,8 +57,6 @@ FIELDS = (
 ISSUED = "apikeys_issued"
 # More forms than anyone has open; each entry is 64 characters of a session row.
 ISSUED_MAX = 20
-# What a name may match before the search is too wide to be meant.
-HOLDERS_MAX = 100
 
 
 class ApiKeyForm(forms.ModelForm):
@@ -157,7 +156,7 @@ class ApiKeyAdmin(BulkPages):
     search_fields = ("name",)  # Shows the box; `get_search_results` does the searching.
     search_help_text = "A name, the last four characters, an owner, a team, or sk-cc-…"
     paginator = CappedPaginator
-    list_per_page = 50
+    list_per_page = 25
     sortable_by = ()
     actions_list = (*BulkPages.actions_list, "purge_everything")
 
@@ -183,10 +182,11 @@ class ApiKeyAdmin(BulkPages):
     def get_search_results(
         self, _request: HttpRequest, queryset: QuerySet[ApiKey], search_term: str
     ) -> tuple[QuerySet[ApiKey], bool]:
-        term = search_term.strip()
-        if term.startswith("sk-cc-"):
-            return queryset.filter(prefix=term[:PREFIX_LENGTH]), False
-        return (queryset.filter(_found_by(term)) if term else queryset), False
+        if not search_term.strip():
+            return queryset, False
+        # One more than is counted, so that the list knows that there are others.
+        found = find(queryset, search_term, self.paginator.most + 1)
+        return queryset.filter(pk__in=found), False
 
     def get_fields(self, _request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         return (*FIELDS, *self._shown(obj))
@@ -357,18 +357,6 @@ def _example_model(apikey: ApiKey) -> str:
     patterns = own_or_plan(apikey, "models")
     allowed = (m for m in known if not patterns or any(may_match(p, m) for p in patterns))
     return next(allowed, "claude-sonnet-4-5")
-
-
-def _found_by(term: str) -> Q:
-    # As numbers, so that Postgres sees how few they are and takes the index.
-    owners = User.objects.filter(username__icontains=term).values_list("pk", flat=True)
-    teams = Team.objects.filter(name__icontains=term).values_list("pk", flat=True)
-    return (
-        Q(name__icontains=term)
-        | Q(last_four=term)
-        | Q(owner__in=list(owners.order_by("-pk")[:HOLDERS_MAX]))
-        | Q(team__in=list(teams.order_by("-pk")[:HOLDERS_MAX]))
-    )
 
 
 def _fingerprint(request: HttpRequest) -> str:

@@ -73,8 +73,8 @@ class CappedPaginator(Paginator):
 
     @cached_property
     def _counted(self) -> int:
-        some = self.object_list.order_by()[: self.most + 1]
-        return some.count()
+        # In the order of the page: a plan that finds the first rows soon finds these soon.
+        return len(self.object_list.values_list("pk")[: self.most + 1])
 
 
 class ServiceAdmin(ModelAdmin):

@@ -2,8 +2,10 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from keys.core.access import Hangup, KeyStatus
@@ -117,6 +119,16 @@ class ApiKey(models.Model):
         indexes = (
             # `ledger_export --key PREFIX` and the admin's search by what a developer reads out.
             models.Index(fields=("prefix",), name="apikey_prefix"),
+            # The console's search: by any part of a name, and by what is shown of a secret.
+            GinIndex(OpClass(Upper("name"), name="gin_trgm_ops"), name="apikey_name_parts"),
+            models.Index(fields=("last_four",), name="apikey_last_four"),
+            # The console's filters by what few keys are.
+            models.Index(
+                fields=("-id",), condition=Q(disabled_at__isnull=False), name="apikey_disabled"
+            ),
+            models.Index(
+                fields=("-id",), condition=Q(revoked_at__isnull=False), name="apikey_revoked"
+            ),
             # The console's home and filter: what expires soon. Few keys that live expire at all.
             models.Index(
                 fields=("expires_at",),

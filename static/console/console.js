@@ -39,28 +39,47 @@
     setTimeout(() => (button.textContent = button.dataset.label), 2000);
   };
 
-  // A part that reads itself again, while somebody looks.
+  // A part that reads itself again, while somebody looks. A dot above it says how that goes, and
+  // pauses it. The dot is made here: without a script nothing is live.
   const watch = (part) => {
-    const dot = () => part.querySelector(".cc-live");
-    const tell = (state, text) => {
-      if (dot()) { dot().dataset.state = state; dot().textContent = text; }
-    };
+    const dot = document.createElement("button");
+    dot.type = "button";
+    dot.className = "cc-live";
+    part.before(dot);
+    let paused = false;
     let since = new Date();
+    const tell = (state, text) => {
+      if (dot.dataset.state === state && dot.textContent === text) return;
+      dot.dataset.state = state;
+      dot.textContent = text;
+      dot.title = paused ? "Click to go on" : "Click to pause";
+    };
+    const busy = () => part.contains(document.activeElement);
+    const as = () => `figures are of ${since.toLocaleTimeString()}`;
     const again = async () => {
+      if (paused) return tell("paused", `paused; ${as()}`);
       if (document.hidden) return;
-      if (part.contains(document.activeElement) && document.activeElement !== document.body) {
-        return; // Never under somebody's hands.
-      }
+      // Never under somebody's hands.
+      if (busy()) return tell("paused", `paused while you are in it; ${as()}`);
       try {
         const answer = await fetch(part.dataset.refresh, { headers: { "X-Requested-With": "fetch" } });
-        if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
-        part.innerHTML = await answer.text();
+        if (answer.redirected) return tell("lost", `signed out: sign in again; ${as()}`);
+        if (!answer.ok) throw new Error(String(answer.status));
+        const text = await answer.text();
+        if (paused || busy()) return;
+        part.innerHTML = text;
         tellTimes(part);
         since = new Date();
+        tell("live", "live");
       } catch {
-        tell("lost", `reconnecting; figures are of ${since.toLocaleTimeString()}`);
+        tell("lost", `reconnecting; ${as()}`);
       }
     };
+    dot.addEventListener("click", () => {
+      paused = !paused;
+      again();
+    });
+    tell("live", "live");
     setInterval(again, 1000 * Number(part.dataset.seconds));
     document.addEventListener("visibilitychange", again);
   };

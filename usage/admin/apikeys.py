@@ -8,30 +8,26 @@ trip to Valkey and a handful of sums over the roll-up serve all keys of a page.
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from keys.admin.apikeys import ApiKeyAdmin
-from keys.admin.audit import change_text
 from keys.admin.base import moment
 from keys.admin.key_actions import KEY_ACTIONS
-from keys.inheritance import own_or_plan
-from keys.models import ApiKey, AuditEvent, ClaudeModel
+from keys.models import ApiKey
 from usage import reports
-from usage.admin import drawings
-from usage.core.figures import compact
-from usage.core.price import NANOUSD_PER_USD, humane_usd
+from usage.admin import drawings, key_page
+from usage.core.price import humane_usd
 from usage.models import HourlyRollup, LedgerEntry
 from usage.standing import standings
 
-EXCHANGES_SHOWN = 10
-EVENTS_SHOWN = 20
-# How long a chart looks back: by which step, how many, and how one is called.
-SPANS = {"24h": (reports.HOUR, 24, "%H:%M"), "30d": (reports.DAY, 30, "%d %b")}
 _USE_COLUMNS = ("last_used", "cost", "day")
 
 
@@ -64,7 +60,8 @@ class KeyList(ChangeList):
         self.result_list = list(self.result_list)
         now = timezone.now()
         standing = standings(self.result_list, now)
-        use = reports.uses([apikey.pk for apikey in self.result_list], now)
+        pks = [apikey.pk for apikey in self.result_list]
+        use = reports.uses(pks, now, **reports.held_by_teams_of(request.user))
         for apikey in self.result_list:
             apikey.standing, apikey.use, apikey.seen_at = standing[apikey.pk], use[apikey.pk], now
 
@@ -85,7 +82,7 @@ class UsedApiKeyAdmin(ApiKeyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         columns = ("title", "holder", "state", "bars", "now")
-        return (*columns, *_USE_COLUMNS) if _may_see_use(request) else columns
+        return (*columns, *_USE_COLUMNS) if key_page.may_see_use(request.user) else columns
 
     def get_changelist(self, _request: HttpRequest, **_kwargs: Any) -> type[ChangeList]:
         return KeyList
@@ -134,6 +131,19 @@ class UsedApiKeyAdmin(ApiKeyAdmin):
 
     # --- The page of one key --------------------------------------------------------------------
 
+    def get_urls(self) -> list[URLPattern]:
+        live = self.admin_site.admin_view(self.live_view)
+        return [path("<int:apikey_id>/live/", live, name="keys_apikey_live"), *super().get_urls()]
+
+    def live_view(self, request: HttpRequest, apikey_id: int) -> HttpResponse:
+        """Answer with the part of a key's page that changes, for the script that reads it again."""
+        apikey = self.get_object(request, str(apikey_id))
+        if not self.has_view_permission(request, apikey):
+            raise PermissionDenied
+        if apikey is None:
+            raise Http404
+        return render(request, "admin/usage/apikey/live.html", key_page.live(request.user, apikey))
+
     def change_view(
         self,
         request: HttpRequest,
@@ -144,85 +154,19 @@ class UsedApiKeyAdmin(ApiKeyAdmin):
         context = dict(extra_context or {})
         apikey = self.get_object(request, object_id)
         if request.method == "GET" and apikey is not None:
-            context |= self._overview(request, apikey) | self._history(request, apikey)
+            context |= self._page_of(request, apikey)
         return super().change_view(request, object_id, form_url, context)
 
-    def _overview(self, request: HttpRequest, apikey: ApiKey) -> dict[str, Any]:
-        now = timezone.now()
-        now_ms = int(now.timestamp() * 1000)
-        standing = standings([apikey], now)[apikey.pk]
+    def _page_of(self, request: HttpRequest, apikey: ApiKey) -> dict[str, Any]:
         permitted = self.get_actions(request)
+        offered = [
+            each
+            for name, each in KEY_ACTIONS.items()
+            if name in permitted and apikey.status in each.offered
+        ]
         return {
-            "apikey": apikey,
-            "rpm_limit": own_or_plan(apikey, "rpm"),
-            "concurrency_limit": own_or_plan(apikey, "concurrency"),
-            "standing": standing,
-            "budget_bars": [drawings.budget_bar(each, now_ms) for each in standing.budgets],
-            "key_actions": [
-                each
-                for name, each in KEY_ACTIONS.items()
-                if name in permitted and apikey.status in each.offered
-            ],
+            "key_actions": offered,
+            "refresh_seconds": key_page.REFRESH_SECONDS,
+            **key_page.live(request.user, apikey),
+            **key_page.history(request.user, apikey, request.GET.get("span", "")),
         }
-
-    def _history(self, request: HttpRequest, apikey: ApiKey) -> dict[str, Any]:
-        context: dict[str, Any] = {"may_see_use": _may_see_use(request)}
-        if context["may_see_use"]:
-            context |= _use(apikey, request.GET.get("span", ""))
-        if request.user.has_perm("usage.view_ledgerentry"):
-            entries = LedgerEntry.objects.filter(apikey=apikey).order_by("-settled_at")
-            context["exchanges"] = [_exchange(entry) for entry in entries[:EXCHANGES_SHOWN]]
-        if request.user.has_perm("keys.view_auditevent"):
-            events = AuditEvent.objects.filter(target_type="apikey", target_id=apikey.pk)
-            context["events"] = [_event(event) for event in events.order_by("-id")[:EVENTS_SHOWN]]
-        return context
-
-
-def _use(apikey: ApiKey, span: str) -> dict[str, Any]:
-    """Return what one key used, by hour or by day, as a chart and as its table."""
-    span = span if span in SPANS else "24h"
-    step, count, label = SPANS[span]
-    now = timezone.now()
-    begun = reports.hour_of(now) if step == reports.HOUR else reports.midnight(now)
-    since = begun - (count - 1) * step
-    rows = reports.series(since, now, step, apikey=apikey.pk)
-    models = reports.costs_by_model(since, now, step, apikey=apikey.pk)
-    catalogue = list(ClaudeModel.objects.values_list("model_id", flat=True))
-    dollars = {
-        name: [costs.get(row.at, 0) / NANOUSD_PER_USD for row in rows]
-        for name, costs in models.items()
-    }
-    total = reports.totals(since, now, apikey=apikey.pk)
-    labels = [row.at.strftime(label) for row in rows]
-    return {
-        "span": span,
-        "spans": tuple(SPANS),
-        "chart": drawings.stacked_chart(labels, dollars, drawings.model_colors(catalogue)),
-        "rows": [_row(row) for row in reversed(rows) if row.totals.requests],
-        "sum": total,
-        "sum_cost": humane_usd(total.cost_nanousd),
-        "sum_tokens": compact(total.tokens),
-    }
-
-
-def _row(step: reports.Step) -> dict[str, Any]:
-    return {"at": step.at, "totals": step.totals, "cost": humane_usd(step.totals.cost_nanousd)}
-
-
-def _exchange(entry: LedgerEntry) -> dict[str, Any]:
-    return {
-        "entry": entry,
-        "settled": moment(entry.settled_at),
-        "model": entry.model_answered or entry.model_requested,
-        "tokens": f"{entry.charged_tokens:,}",
-        "cost": humane_usd(entry.cost_nanousd),
-        "seconds": f"{entry.total_ms / 1000:,.1f}",
-    }
-
-
-def _event(event: AuditEvent) -> dict[str, Any]:
-    return {"event": event, "when": moment(event.at), "change": change_text(event.detail)}
-
-
-def _may_see_use(request: HttpRequest) -> bool:
-    return request.user.has_perm("usage.view_hourlyrollup")

@@ -18,6 +18,7 @@ from unfold.decorators import action, display
 from unfold.paginator import InfinitePaginator
 
 from keys.admin.base import moment
+from keys.admin.finding import HOLDERS_MAX, find
 from keys.core.budget import format_usd
 from keys.leads import held_to_teams, visible
 from keys.models import ApiKey, Team
@@ -29,8 +30,6 @@ from usage.core.price import humane_usd
 from usage.models import DeadLetter, HourlyRollup, LedgerEntry
 
 _EXCHANGE_ID = re.compile(r"(req_)?(?P<id>[0-9a-f]{32})", re.IGNORECASE)
-# What a name may match before the search is too wide to be meant.
-HOLDERS_MAX = 100
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -343,16 +342,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
 
 def _held_by(term: str) -> Q:
-    apikeys = ApiKey.objects.filter(
-        Q(name__icontains=term) | Q(prefix=term) | Q(last_four=term) | Q(team__name=term)
-    )
-    teams = Team.objects.filter(name__icontains=term)
-    return Q(apikey__in=_some(apikeys)) | Q(team__in=_some(teams))
-
-
-def _some(holders: QuerySet[Any]) -> list[int]:
     # As numbers, so that Postgres sees how few they are and takes the index.
-    return list(holders.order_by("-pk").values_list("pk", flat=True)[:HOLDERS_MAX])
+    teams = Team.objects.filter(name__icontains=term).order_by().values_list("pk", flat=True)
+    apikeys = find(ApiKey.objects.all(), term, HOLDERS_MAX)
+    return Q(apikey__in=apikeys) | Q(team__in=list(teams[:HOLDERS_MAX]))
 
 
 def _attempt(attempt: dict[str, Any]) -> tuple[str, str, str]:

@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from keys import services
 from keys.models import ApiKey
-from tests.factories import a_budget, a_key, a_team, a_viewer, an_operator
+from tests.factories import a_budget, a_key, a_lead, a_team, a_viewer, an_operator
 from tests.ledger_events import a_closing, an_opening, append_event
 from usage import ledger
-from usage.admin.apikeys import EXCHANGES_SHOWN
+from usage.admin.key_page import EXCHANGES_SHOWN
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
@@ -67,10 +67,10 @@ def test_the_list_tells_how_a_key_stands(operator, used):
 
 
 def test_many_keys_cost_the_queries_of_one(operator, used, django_assert_max_num_queries):
-    for _ in range(30):
+    for _ in range(20):
         used(a_key(team=a_team(), owner=an_operator()))
     with django_assert_max_num_queries(15):
-        assert len(listed(operator)) == 30
+        assert len(listed(operator)) == 20
 
 
 def test_the_list_counts_no_further_than_its_cap(operator, monkeypatch):
@@ -192,3 +192,88 @@ def test_a_key_s_page_costs_few_queries(operator, used, django_assert_max_num_qu
     used(apikey, times=12)
     with django_assert_max_num_queries(26):
         page_of(operator, apikey)
+
+
+def live_part(client, apikey) -> str:
+    part = client.get(reverse("admin:keys_apikey_live", args=[apikey.pk]))
+    assert part.status_code == 200
+    return html.unescape(part.content.decode())
+
+
+def test_the_part_of_a_key_s_page_that_updates_can_be_read_alone(operator, used):
+    apikey = a_key(name="laptop", budgets=[])
+    a_budget(apikey, window_s=18_000, limit=1_000)
+    assert "None yet" in live_part(operator, apikey)
+    used(apikey, charged_tokens=800)
+    part = live_part(operator, apikey)
+    assert "≈ 800 of 1.0k tokens / 5h" in part
+    assert "/admin/usage/ledgerentry/" in part
+    assert "<html" not in part
+    address = reverse("admin:keys_apikey_live", args=[apikey.pk])
+    assert f'data-refresh="{address}"' in page_of(operator, apikey)
+
+
+def test_the_part_that_updates_costs_few_queries(operator, used, django_assert_max_num_queries):
+    apikey = a_key(team=a_team())
+    used(apikey, times=12)
+    with django_assert_max_num_queries(11):
+        live_part(operator, apikey)
+
+
+def test_nobody_reads_a_part_of_a_key_that_is_not_there(operator):
+    assert operator.get(reverse("admin:keys_apikey_live", args=[10**9])).status_code == 404
+
+
+# --- For the leads of teams ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def team():
+    return a_team(name="platform")
+
+
+@pytest.fixture
+def lead(team) -> Client:
+    client = Client()
+    client.force_login(a_lead(team))
+    return client
+
+
+def test_a_lead_sees_what_a_key_of_their_team_does(lead, team, used):
+    apikey = a_key(name="laptop", team=team)
+    used(apikey, cost_nanousd=2_500_000_000)
+    services.apikey_update(apikey=apikey, changes={"rpm": 7}, acting_user=None)
+    page = page_of(lead, apikey)
+    assert "$2.50" in page
+    assert "/admin/usage/ledgerentry/" in page
+    assert "rpm: 60 → 7" in page
+    assert "$2.50 today" in lead.get(KEYS).content.decode()
+    assert "/admin/usage/ledgerentry/" in live_part(lead, apikey)
+
+
+@pytest.mark.parametrize("page", ["change", "live"])
+def test_a_lead_sees_no_key_of_another_team(lead, used, page):
+    theirs = a_key(team=a_team(name="research"))
+    used(theirs)
+    answer = lead.get(reverse(f"admin:keys_apikey_{page}", args=[theirs.pk]))
+    assert answer.status_code in (302, 404)
+    assert theirs.pk not in listed(lead)
+
+
+def test_a_lead_sees_nothing_of_what_a_key_was_before_it_came_to_the_team(lead, team, used):
+    apikey = a_key(team=a_team(name="research"))
+    used(apikey, cost_nanousd=3_000_000_000)
+    services.apikey_update(apikey=apikey, changes={"rpm": 7}, acting_user=None)
+    services.apikey_update(apikey=apikey, changes={"team": team}, acting_user=None)
+    apikey = ApiKey.objects.get(pk=apikey.pk)
+    page = page_of(lead, apikey)
+    assert "None yet" in page
+    assert "Nothing was used in this span." in page
+    assert "rpm: 60 → 7" not in page
+    listing = lead.get(KEYS).content.decode()
+    assert "$3.00" not in listing
+    assert "0 requests in the last 24 hours" in listing
+    assert "never" in listing
+    used(apikey, cost_nanousd=1_000_000_000)
+    assert "$1.00 today" in lead.get(KEYS).content.decode()
+    assert "$1.00" in page_of(lead, apikey)

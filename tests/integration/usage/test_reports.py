@@ -31,16 +31,6 @@ def used(valkey):
     return used
 
 
-def test_today_is_held_against_yesterday_by_now(used):
-    apikey = a_key()
-    used(apikey, 1, cost_nanousd=5)
-    used(apikey, 25, cost_nanousd=3)  # Yesterday at 11:30.
-    used(apikey, 24, cost_nanousd=8)  # Yesterday at 12:30: of that hour half has passed.
-    used(apikey, 20, cost_nanousd=100)  # Yesterday at 16:30: later than now.
-    today, yesterday = reports.so_far(NOW)
-    assert (today.cost_nanousd, yesterday.cost_nanousd) == (5, 7)
-
-
 def test_totals_count_every_kind_of_token(used):
     usage = TokenUsage(
         input_tokens=1, output_tokens=20, cache_creation_input_tokens=300, cache_read_input_tokens=4
