@@ -24,6 +24,7 @@ from operators.sockets import SignedInSocket, refuse  # noqa: E402
 from proxy.application import application as data_plane  # noqa: E402
 from usage.dashboard.consumers import LiveUsage  # noqa: E402
 from webtools.application import application as web_tools  # noqa: E402
+from webtools.session_endpoint import application as tool_sessions  # noqa: E402
 
 # WhiteNoise hands over open files, which Django reads in a thread: right for files of this size.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
@@ -48,6 +49,7 @@ router = ProtocolTypeRouter(
                 route(r"^v1(?:/|$)", data_plane),
                 route(r"^api/hello$", data_plane),
                 route(r"^mcp/?$", web_tools),
+                route(r"^mcp/session(?:/|$)", tool_sessions),
                 route(r"^tavily/", web_tools),
                 route(r"^healthz$", health.healthz),
                 route(r"^readyz$", health.readyz),
@@ -61,7 +63,7 @@ router = ProtocolTypeRouter(
                 route(r"", refuse),
             ]
         ),
-        "lifespan": web_tools.lifespan,
+        "lifespan": tool_sessions.lifespan,
     }
 )
 

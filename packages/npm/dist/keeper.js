@@ -3,6 +3,7 @@ import { workerData } from "node:worker_threads";
 import { GatewayError, KeyRefused } from "./errors.js";
 import { ask } from "./gateway.js";
 const PATH = "/mcp/session";
+const OFF = "The gateway's operator has not allowed this key to use web tools: Claude will have none.";
 /** Whatever a gateway says, it is asked no more often than this. */
 const RENEW_MS_MIN = 1_000;
 const { gateway, answered, port } = workerData;
@@ -46,7 +47,7 @@ try {
     const id = String(answer.session_id);
     port.on("message", () => void close(id));
     renewIn(intervalMs(answer), id);
-    tell({});
+    tell(answer.web_tools === false ? { warning: OFF } : {});
 }
 catch (error) {
     const { name, message } = error;

@@ -7,8 +7,9 @@
  * more. A program that is killed leaves nothing behind: the gateway forgets what is not renewed.
  */
 import type { Gateway } from "./gateway.js";
-/** How the keeper says what happened: an error by its class, message and status. */
+/** How the keeper says what happened: an error by its class, message and status; a warning. */
 export interface Report {
+    warning?: string;
     error?: {
         kind: string;
         message: string;

@@ -36,6 +36,9 @@ export class ToolSession {
             void this.worker.terminate();
             throw report?.error ? thrown(report.error) : silent(gateway.root);
         }
+        if (report.warning) {
+            process.emitWarning(report.warning);
+        }
         process.on("exit", this.atExit);
     }
     /** End the session; harmless if it has ended. */

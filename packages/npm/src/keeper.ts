@@ -6,6 +6,8 @@ import { type Gateway, ask } from "./gateway.js";
 import type { Report } from "./session.js";
 
 const PATH = "/mcp/session";
+const OFF =
+  "The gateway's operator has not allowed this key to use web tools: Claude will have none.";
 /** Whatever a gateway says, it is asked no more often than this. */
 const RENEW_MS_MIN = 1_000;
 
@@ -60,7 +62,7 @@ try {
   const id = String(answer.session_id);
   port.on("message", () => void close(id));
   renewIn(intervalMs(answer), id);
-  tell({});
+  tell(answer.web_tools === false ? { warning: OFF } : {});
 } catch (error) {
   const { name, message } = error as Error;
   const status = error instanceof GatewayError ? error.status : undefined;

@@ -11,8 +11,9 @@ import { MessageChannel, type MessagePort, Worker, receiveMessageOnPort } from "
 import { GatewayError, GatewayUnreachable, KeyRefused } from "./errors.js";
 import type { Gateway } from "./gateway.js";
 
-/** How the keeper says what happened: an error by its class, message and status. */
+/** How the keeper says what happened: an error by its class, message and status; a warning. */
 export interface Report {
+  warning?: string;
   error?: { kind: string; message: string; status?: number | undefined };
 }
 
@@ -45,6 +46,9 @@ export class ToolSession {
       this.closed = true;
       void this.worker.terminate();
       throw report?.error ? thrown(report.error) : silent(gateway.root);
+    }
+    if (report.warning) {
+      process.emitWarning(report.warning);
     }
     process.on("exit", this.atExit);
   }

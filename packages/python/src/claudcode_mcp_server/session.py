@@ -18,6 +18,7 @@ from claudcode_mcp_server.gateway import Gateway
 logger = logging.getLogger(__name__)
 
 PATH = "/mcp/session"
+OFF = "The gateway's operator has not allowed this key to use web tools: Claude will have none."
 # Whatever a gateway says, it is asked no more often than this.
 RENEW_S_MIN = 1.0
 # A program shall not wait long for its end.
@@ -48,6 +49,8 @@ class ToolSession:
                 return
             answer = self._gateway.ask("POST", PATH)
             self._id, self._closing = str(answer["session_id"]), threading.Event()
+            if answer.get("web_tools") is False:
+                logger.warning(OFF)
             atexit.register(self.close)
             self._keeper = threading.Thread(
                 target=self._keep,
