@@ -1,5 +1,6 @@
 """`manage.py budget_set`: give a key, a team or a plan a budget, change it, or take it away."""
 
+from argparse import BooleanOptionalAction
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.core.budget import BudgetSpec
 from keys.management import arguments
+from keys.management.fields import KEPT
 from keys.management.rows import find_key, find_plan, find_team
-from keys.models import ApiKey, Plan, Team
+from keys.models import ApiKey, Budget, Plan, Team
 from keys.services import budget_add, budget_remove, budget_update
 
 
@@ -27,12 +29,17 @@ class Command(BaseCommand):
         holder.add_argument("--team", metavar="NAME", help="one team, over all its keys together")
         holder.add_argument("--plan", metavar="NAME", help="one plan, for each of its keys apart")
         arguments.add_amount(parser)
-        parser.add_argument(
-            "--strict", action="store_true", help="hold the worst case: it is never exceeded"
-        )
-        parser.add_argument(
-            "--anchored", action="store_true", help="begin at the first use and end all at once"
-        )
+        flags = {
+            "--strict": "hold the worst case: it is never exceeded",
+            "--anchored": "begin at the first use and end all at once",
+        }
+        for option, meaning in flags.items():
+            parser.add_argument(
+                option,
+                action=BooleanOptionalAction,
+                default=KEPT,
+                help=f"{meaning} (a new budget: no)",
+            )
         what = parser.add_mutually_exclusive_group()
         what.add_argument(
             "--unlimited", action="store_true", help="no limit, whatever a plan says of this window"
@@ -42,9 +49,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        spec = _spec(options)
-        holder = _holder(options)
+        spec, holder = _spec(options), _holder(options)
         budget = holder.budgets.filter(unit=spec.unit.value, window_s=spec.window_s).first()
+        spec = replace(spec, **_flags(options, budget))
         try:
             if options["remove"]:
                 if budget is None:
@@ -64,8 +71,13 @@ def _spec(options: dict[str, Any]) -> BudgetSpec:
     spec: BudgetSpec | None = options["tokens"] or options["usd"]
     if spec is None:
         raise CommandError("Say how much: --tokens 5000000/5h or --usd 20/30d.")
-    said = replace(spec, strict=options["strict"], anchored=options["anchored"])
-    return said.unlimited() if options["unlimited"] else said
+    return spec.unlimited() if options["unlimited"] else spec
+
+
+def _flags(options: dict[str, Any], budget: Budget | None) -> dict[str, Any]:
+    """Return what was said of them, else what the stored budget is: a slip must loosen nothing."""
+    kept = {name: getattr(budget, name, False) for name in ("strict", "anchored")}
+    return {name: was if options[name] is KEPT else options[name] for name, was in kept.items()}
 
 
 def _holder(options: dict[str, Any]) -> ApiKey | Plan | Team:

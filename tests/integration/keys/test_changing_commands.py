@@ -107,7 +107,12 @@ def test_a_budget_is_set_changed_and_taken_away():
     assert "70 tokens / 1h" in run("budget_set", "--plan", "gold", "--tokens", "70/1h")
     run("budget_set", "--plan", "gold", "--tokens", "80/1h", "--strict")
     stored = plan.budgets.get()
-    assert (stored.limit_amount, stored.strict) == (80, True)
+    assert (stored.limit_amount, stored.strict, stored.anchored) == (80, True, False)
+    run("budget_set", "--plan", "gold", "--tokens", "90/1h", "--anchored")
+    stored.refresh_from_db()
+    assert (stored.limit_amount, stored.strict, stored.anchored) == (90, True, True)
+    run("budget_set", "--plan", "gold", "--tokens", "90/1h", "--no-strict")
+    assert not plan.budgets.get().strict
     run("budget_set", "--plan", "gold", "--tokens", "0/1h", "--unlimited")
     assert plan.budgets.get().limit_amount is None
     assert "none" in run("budget_set", "--plan", "gold", "--tokens", "0/1h", "--remove")
