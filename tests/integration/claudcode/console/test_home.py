@@ -10,8 +10,18 @@ from django.utils import timezone
 
 from keys import services
 from keys.models import ApiKey
+from operators.alerts.core.rules import Kind, Subject
+from operators.alerts.models import Alert
 from proxy.models import UpstreamAccount
-from tests.factories import a_budget, a_key, a_stranger, a_team, a_viewer, an_operator
+from tests.factories import (
+    a_budget,
+    a_key,
+    a_lead,
+    a_stranger,
+    a_team,
+    a_viewer,
+    an_operator,
+)
 from tests.ledger_events import a_closing, an_opening, append_event
 from usage import ledger
 
@@ -89,6 +99,63 @@ def test_the_budget_of_a_team_is_named_once(operator, used):
     for _ in range(3):
         used(a_key(team=team, budgets=[]), charged_tokens=400)
     assert text(operator).count("Team platform has spent its budget") == 1
+
+
+@pytest.fixture
+def many_busier(monkeypatch):
+    """As if others were busier than all keys of a test."""
+    monkeypatch.setattr("claudcode.console.budgets.BUSIEST_MAX", 0)
+
+
+def an_open_alert(subject, holder) -> Alert:
+    """What the look for alerts leaves of a budget that is nearly used."""
+    return Alert.objects.create(
+        kind=Kind.BUDGET,
+        subject_type=subject,
+        subject_id=holder.pk,
+        team=getattr(holder, "team", holder),
+        threshold=75,
+        key=f"budget {subject} {holder.pk}",
+        slot=timezone.now(),
+        text="75 % of a budget is used.",
+    )
+
+
+@pytest.mark.usefixtures("many_busier")
+def test_of_all_keys_a_budget_with_an_open_alert_is_named(operator, used):
+    alerted, other = a_key(name="laptop", budgets=[]), a_key(name="desktop", budgets=[])
+    for apikey in (alerted, other):
+        a_budget(apikey, limit=1_000, window_s=18_000)
+        used(apikey, charged_tokens=800)
+    an_open_alert(Subject.APIKEY, alerted)
+    page = text(operator)
+    assert "laptop has used 80% of its budget" in page
+    assert "desktop has used" not in page
+
+
+@pytest.mark.usefixtures("many_busier")
+def test_the_budget_of_a_team_with_an_open_alert_is_named(operator, used):
+    team = a_team(name="platform")
+    a_budget(team, limit=1_000, window_s=18_000)
+    used(a_key(team=team, budgets=[]), charged_tokens=1_000)
+    an_open_alert(Subject.TEAM, team)
+    assert text(operator).count("Team platform has spent its budget") == 1
+
+
+def test_a_lead_is_shown_what_is_of_their_team(used):
+    team = a_team(name="platform")
+    for name, holder in (("laptop", team), ("desktop", a_team(name="research"))):
+        apikey = a_key(name=name, team=holder, budgets=[])
+        a_budget(apikey, limit=1_000, window_s=18_000)
+        used(apikey, charged_tokens=800, cost_nanousd=2_000_000_000)
+        expires_at = timezone.now() + dt.timedelta(hours=50)
+        ApiKey.objects.filter(pk=apikey.pk).update(expires_at=expires_at)
+        an_open_alert(Subject.APIKEY, apikey)
+    page = text(signed_in(a_lead(team)))
+    assert "laptop has used 80% of its budget" in page
+    assert "laptop expires" in page
+    assert "$2.00" in page
+    assert "desktop" not in page
 
 
 def test_a_key_that_expires_soon_is_named(operator):
