@@ -2,8 +2,9 @@
 
 Starts a Postgres of its own and fills the roll-ups as the ledger's trigger would with ten million
 exchanges of 10,000 keys in 100 teams: working sessions of some thirty exchanges, a few keys far
-busier than most. Then asks every reading function, as an operator, a team and a key, over an hour
-to a year. Times are of whole functions, the transport to Postgres included.
+busier than most. A fortnight is rolled up and the year made of copies of it. Then asks every
+reading function, as an operator, a team and a key, over an hour to a year. Times are of whole
+functions, the transport to Postgres included.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from claudcode.engines.state import StateFolder
 
 TARGET_MS = 200
 ROUNDS = 5
-TEAMS, DAYS, DAYS_AT_ONCE = 100, 365, 14
+TEAMS, DAYS, FORTNIGHT = 100, 364, 14
+_INSTANTS = ("at", "day", "first_at", "last_at")
 # A session: six times, ten minutes apart, five exchanges that are alike.
 BURST, ALIKE = 30, 5
 UNTIL = dt.datetime(2026, 10, 15, tzinfo=dt.UTC)
@@ -112,24 +114,54 @@ def _postgres(folder: Path | None) -> Iterator[bool]:
 def _fill(rows: int, keys: int) -> None:
     from django.db import connection
 
-    from usage.rolling import roll_up
+    from usage.rolling import TABLES, roll_up
 
-    statement, began = roll_up(_SOURCE.replace("% ", "%% ")), time.monotonic()
-    for day in range(0, DAYS, DAYS_AT_ONCE):
-        days = min(DAYS_AT_ONCE, DAYS - day)
-        values = {
-            "keys": keys,
-            "first": UNTIL - dt.timedelta(days=DAYS - day),
-            "span": dt.timedelta(days=days),
-            "bursts": rows * days // DAYS // BURST,
-        }
-        with connection.cursor() as cursor:
-            cursor.execute("SET work_mem = '256MB'")
-            cursor.execute(statement, values)
-        print(f"{time.monotonic() - began:6.0f} s  day {day + days}", flush=True)
+    began = time.monotonic()
+    values = {
+        "keys": keys,
+        "first": UNTIL - dt.timedelta(days=DAYS),
+        # Whole sessions: what is copied must not overlap.
+        "span": dt.timedelta(days=FORTNIGHT, hours=-2),
+        "bursts": rows * FORTNIGHT // DAYS // BURST,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SET work_mem = '256MB'")
+        cursor.execute(roll_up(_SOURCE.replace("% ", "%% ")), values)
+        print(f"{time.monotonic() - began:6.0f} s  a fortnight rolled up", flush=True)
+        for table in TABLES:
+            cursor.execute(_repeated(table.name), [DAYS // FORTNIGHT - 1])
+        cursor.execute("DELETE FROM usage_keyrollup WHERE grain = 'm'")
+        cursor.execute(_months())
+        print(f"{time.monotonic() - began:6.0f} s  repeated for a year", flush=True)
     with connection.cursor() as cursor:
         cursor.execute("RESET work_mem")
         cursor.execute("VACUUM ANALYZE")
+
+
+def _repeated(table: str) -> str:
+    """Return the statement that copies the rows of the first fortnight to all later ones."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_table_description(cursor, table)
+    names = [column.name for column in found if column.name != "id"]
+    moved = [
+        f"{name} + n * interval '{FORTNIGHT} days'" if name in _INSTANTS else name for name in names
+    ]
+    # Months are summed up afterwards.
+    days = "WHERE grain <> 'm'" if "grain" in names else ""
+    return f"""INSERT INTO {table} ({", ".join(names)})
+        SELECT {", ".join(moved)} FROM {table}, generate_series(1, %s) AS n {days}"""
+
+
+def _months() -> str:
+    from usage.rolling import ADDED
+
+    return f"""INSERT INTO usage_keyrollup (grain, at, apikey_id, team_id, model, upstream, client,
+        error_type, {", ".join(ADDED)})
+        SELECT 'm', date_trunc('month', at, 'UTC'), apikey_id, team_id, '', '', '', '',
+            {", ".join(f"sum({name})" for name in ADDED)}
+        FROM usage_keyrollup WHERE grain = 'd' GROUP BY 2, 3, 4"""
 
 
 def _measure(rounds: int) -> int:

@@ -14,6 +14,7 @@ ASKED = [
     pytest.param("GET", "/v1/models", {}, id="models"),
     pytest.param("GET", "/v1/models/claude-haiku-4-5", {}, id="a model"),
     pytest.param("GET", "/v1/key-status", {}, id="key-status"),
+    pytest.param("GET", "/v1/usage", {}, id="usage"),
 ]
 
 

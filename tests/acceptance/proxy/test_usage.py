@@ -54,6 +54,7 @@ def test_nobody_elses_use_is_seen_not_even_the_teams(a_developer):
     [
         pytest.param("step=minute", id="no such step"),
         pytest.param("group_by=key", id="a group of others"),
+        pytest.param("group_by=upstream", id="an account of the operators"),
         pytest.param("group_by=nothing", id="no such group"),
         pytest.param("zone=Mars/Olympus", id="no such zone"),
         pytest.param("zone=../../etc/passwd", id="a path for a zone"),
