@@ -104,7 +104,7 @@ def _signed_in(key: str) -> tuple[SessionBase, User | AnonymousUser]:
     user = get_user(request)
     if isinstance(user, User) and (_too_old(session) or owed(user, session) is not None):
         return session, AnonymousUser()
-    return session, user  # type: ignore[return-value]
+    return session, user
 
 
 def _too_old(session: SessionBase) -> bool:

@@ -26,7 +26,7 @@ SOCKET_SECONDS_MAX = 3600.0
 SIGNED_OUT, TOO_MANY, TALKS, SLOW = 4401, 4429, 4400, 4408
 
 
-class LiveUsage(AsyncWebsocketConsumer):
+class LiveUsage(AsyncWebsocketConsumer):  # type: ignore[misc]
     """One viewer's socket."""
 
     _pushing: "asyncio.Task[None] | None" = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 from django.utils.http import urlencode
 
 from usage.dashboard.viewer import Viewer
@@ -98,7 +98,8 @@ class Filters:
 
 def filters_of(request: HttpRequest, viewer: Viewer, now: dt.datetime) -> Filters:
     """Return what the request asks for, of what the viewer may see."""
-    asked, problems = request.GET, []
+    asked = {name: str(value) for name, value in request.GET.items()}
+    problems: list[str] = []
     zone = _zone(request, problems)
     span, start, end = _span(asked, zone, now, problems)
     groups = groups_for(viewer)
@@ -142,7 +143,7 @@ def _zone(request: HttpRequest, problems: list[str]) -> ZoneInfo:
 
 
 def _span(
-    asked: QueryDict, zone: ZoneInfo, now: dt.datetime, problems: list[str]
+    asked: Mapping[str, str], zone: ZoneInfo, now: dt.datetime, problems: list[str]
 ) -> tuple[str, dt.datetime, dt.datetime]:
     until = _round_up(now).astimezone(zone)
     # The form always says both; untouched, it is still the span that moves on with time.
@@ -172,7 +173,9 @@ def _round_up(now: dt.datetime) -> dt.datetime:
     return whole + QUARTER
 
 
-def _only(asked: QueryDict, groups: Mapping[str, tuple[str, Group | None]]) -> dict[Group, str]:
+def _only(
+    asked: Mapping[str, str], groups: Mapping[str, tuple[str, Group | None]]
+) -> dict[Group, str]:
     found = {}
     for name, (_label, group) in groups.items():
         value = asked.get(name, "")[:VALUE_CHARS_MAX].replace("\0", "")

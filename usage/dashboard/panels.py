@@ -221,8 +221,8 @@ def _kinds(filters: Filters, name: str, title: str, kinds: dict[str, str], kind:
     values = dict(found.lines[0].values) if found.lines else {}
     if "completed" in kinds and values:
         others = [values[measure] for measure in kinds if measure != "completed"]
-        columns = zip(values["requests"], *others, strict=True)
-        values["completed"] = tuple(max(0, all_ - sum(rest)) for all_, *rest in columns)
+        steps = zip(values["requests"], *others, strict=True)
+        values["completed"] = tuple(max(0, all_ - sum(rest)) for all_, *rest in steps)
     nothing = (0,) * len(found.starts)
     lines = [values.get(measure, nothing) for measure in kinds]
     columns = (_AT, *columns_of(list(kinds), list(kinds.values()), kind))

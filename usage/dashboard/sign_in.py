@@ -15,6 +15,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_login_failed
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
@@ -30,17 +31,17 @@ WRONG_KEY = (
     " or it may not be used from your address. Ask whoever gave it to you."
 )
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
-def for_viewers(view: Callable[..., HttpResponse]) -> View:
+def for_viewers(view: View) -> View:
     """Let `view(request, viewer, …)` see only those who are somebody; others go to the sign-in.
 
     What is no page, told by `Accept`, is answered 401 instead.
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         viewer = viewer_of_request(request)
         if viewer is None:
             return _to_sign_in(request)
@@ -81,19 +82,24 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 def _by_key(request: HttpRequest) -> HttpResponse:
     if not AxesProxyHandler.is_allowed(request):
-        return get_lockout_response(request)
+        return _locked_out(request)
     secret = request.POST["api_key"]
     apikey = key_of(secret, request.META.get("REMOTE_ADDR"))
     if apikey is None:
         user_login_failed.send(sender=__name__, credentials={}, request=request)
         if getattr(request, "axes_locked_out", False):
-            return get_lockout_response(request)
+            return _locked_out(request)
         return _page(request, AuthenticationForm(request), key_error=WRONG_KEY, status=403)
     if isinstance(request.user, User):
         logout(request)
     open_session(request.session, apikey, secret)
     audit.record_key("apikey.sign_in", apikey, request.META.get("REMOTE_ADDR") or None)
     return _onwards(request)
+
+
+def _locked_out(request: HttpRequest) -> HttpResponse:
+    answer: HttpResponse = get_lockout_response(request)
+    return answer
 
 
 def _page(

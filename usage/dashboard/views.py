@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -56,7 +57,7 @@ def now(_request: HttpRequest, viewer: Viewer) -> HttpResponse:
 
 @require_safe
 @for_viewers
-def export(request: HttpRequest, viewer: Viewer, name: str, ending: str) -> HttpResponse:
+def export(request: HttpRequest, viewer: Viewer, name: str, ending: str) -> HttpResponseBase:
     """Answer with one panel as a file."""
     if name not in PANELS or not _may(viewer, name):
         raise Http404
