@@ -70,6 +70,7 @@ def _upstream(upstreams: Upstreams) -> list[str]:
             "  Upstream   THE SIMULATOR. Answers are made up: there is no Anthropic credential.",
             "             Add an account in the admin and it is used at once; or set",
             "             ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN) and start again.",
+            "  Web tools  made up too, until there is a credential for Tavily (docs/mcp.md).",
         ]
     if not upstreams.lines:
         return ["  Upstream   NONE. Every account is disabled: enable one in the admin."]

@@ -21,7 +21,14 @@ class Role(enum.StrEnum):
     ADMIN = "admin"
 
 
-_LOOK = ("keys.view_*", "usage.view_*", "proxy.view_*", "alerts.view_*", "auth.view_user")
+_LOOK = (
+    "keys.view_*",
+    "usage.view_*",
+    "proxy.view_*",
+    "webtools.view_*",
+    "alerts.view_*",
+    "auth.view_user",
+)
 _DAILY = (
     "keys.add_apikey",
     "keys.change_apikey",
@@ -36,6 +43,9 @@ _DAILY = (
     "keys.delete_budget",
     "keys.change_maintenance",
     "proxy.operate_upstreamaccount",
+    "webtools.add_toolrule",
+    "webtools.change_toolrule",
+    "webtools.delete_toolrule",
     "alerts.replay_alertdelivery",
 )
 
@@ -45,7 +55,7 @@ PERMISSIONS: dict[Role, tuple[str, ...]] = {
     # Of no row by itself: which keys are theirs is for the page to say.
     Role.TEAM_LEAD: ("keys.lead_team",),
     Role.OPERATOR: _LOOK + _DAILY,
-    Role.ADMIN: ("keys.*", "usage.*", "proxy.*", "alerts.*", "auth.*_user"),
+    Role.ADMIN: ("keys.*", "usage.*", "proxy.*", "webtools.*", "alerts.*", "auth.*_user"),
 }
 
 

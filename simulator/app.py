@@ -103,7 +103,7 @@ class Simulator:
         if method == "HEAD" and path in PROBES:
             await exchange.answer(b"")
             return
-        if path in TAVILY_PATHS and method == "POST":
+        if TAVILY_PATHS.get(path) == method:
             await self._tavily.answer(exchange)
             return
         allowed, handler = self._routes.get(path, ("GET", self._model))

@@ -16,7 +16,9 @@ from simulator import marks
 from simulator.errors import Refused
 from simulator.exchange import JSON, Exchange
 
-PATHS = frozenset({"/search", "/extract", "/crawl", "/map"})
+USAGE = "/usage"
+# Each with the method it takes.
+PATHS = dict.fromkeys(("/search", "/extract", "/crawl", "/map"), "POST") | {USAGE: "GET"}
 BODY_BYTES_MAX = 256 * 1024
 LARGE_KB_MAX = 64 * 1024
 SITES = ("lanternfish.example", "quill-and-anvil.example", "seventh-tide.example")
@@ -35,6 +37,9 @@ class TavilyApi:
             await _fail(exchange, 401, "Unauthorized: missing or invalid API key.")
             return
         exchange.entry.credential_last_four = exchange.credential[-4:]
+        if exchange.entry.path == USAGE:
+            await exchange.answer(orjson.dumps({"key": {"usage": 0, "limit": 1000}}))
+            return
         content = await exchange.client.read(BODY_BYTES_MAX)
         if content is None:
             return

@@ -76,6 +76,8 @@ class Command(BaseCommand):
             environment["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{port}"
             environment["ANTHROPIC_API_KEY"] = "simulated"
             environment["CLAUDCODE_UPSTREAM_SIMULATED"] = "true"
+            # For as long as there is no credential for Tavily, here or in the console.
+            environment["CLAUDCODE_TAVILY_STAND_IN_URL"] = f"http://127.0.0.1:{port}"
         for name, words in programs.items():
             group.add(name, [sys.executable, "-m", *words], env=environment, folder=env.ROOT)
 

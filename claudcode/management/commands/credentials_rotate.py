@@ -7,15 +7,16 @@ from django.core.management.base import BaseCommand, CommandError
 from operators.alerts.services import secrets_rotate
 from operators.services import factor_keys_rotate
 from proxy.services import credentials_rotate
+from webtools.services import tavily_rotate
 
 
 class Command(BaseCommand):
     """Seals anew what another key had sealed; safe to run again."""
 
     help = (
-        "Seal upstream credentials, secrets of webhooks and keys of authenticator apps by the first"
-        " of CLAUDCODE_CREDENTIAL_KEYS. Put the new key first, restart, run this, then take the"
-        " old one away."
+        "Seal the credentials of upstream accounts and of web tools, secrets of webhooks and keys"
+        " of authenticator apps by the first of CLAUDCODE_CREDENTIAL_KEYS. Put the new key first,"
+        " restart, run this, then take the old one away."
     )
 
     def handle(self, *_args: Any, **_options: Any) -> None:
@@ -26,6 +27,7 @@ class Command(BaseCommand):
                 credentials.current,
                 list(credentials.unreadable),
             ),
+            "web tools": tavily_rotate(acting_user=None),
             "webhooks": secrets_rotate(acting_user=None),
             "second factors": factor_keys_rotate(acting_user=None),
         }
