@@ -27,6 +27,7 @@ COSTS_A_LIMIT = [
     pytest.param("POST", "/v1/messages", id="messages"),
     pytest.param("POST", "/v1/messages/count_tokens", id="count_tokens"),
     pytest.param("GET", "/v1/key-status", id="key-status"),
+    pytest.param("GET", "/v1/usage", id="usage"),
 ]
 
 
@@ -81,6 +82,13 @@ def test_503_within_two_seconds_while_valkey_is_stopped(known, valkey, method, p
 def test_503_within_two_seconds_while_valkey_is_frozen(known, valkey, method, path):
     with valkey.frozen():
         assert unavailable(known.send(method, path, json=a_question()))
+
+
+def test_use_cannot_be_read_without_postgres(known, postgres):
+    with away(postgres):
+        answer = known.get("/v1/usage")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    wait_until(lambda: known.get("/v1/usage").status_code == 200, seconds=10)
 
 
 def test_models_are_listed_without_valkey(known, valkey):
