@@ -30,6 +30,8 @@ SLUGS = (
 )
 ADDRESS = "https://gateway.invalid"
 KEY = "sk-cc-xxxxxxxxxxxx"
+# What stands for them in HTML: single words, which no colouring of code takes apart.
+_ADDRESS_WORD, _KEY_WORD = "GATEWAYADDRESS", "READERSKEY"
 _SLOT_INSIDE = re.compile(r"\[\[[a-z-]+\]\]")
 _SLOT = re.compile(r"^\[\[([a-z-]+)\]\]$", re.MULTILINE)
 
@@ -69,7 +71,11 @@ class Reader:
 
     def fill(self, text: str) -> str:
         """Return `text` with their address and their key."""
-        return text.replace(ADDRESS, self.base_url).replace(KEY, self.key)
+        for address in (ADDRESS, _ADDRESS_WORD):
+            text = text.replace(address, self.base_url)
+        for key in (KEY, _KEY_WORD):
+            text = text.replace(key, self.key)
+        return text
 
 
 @cache
@@ -87,7 +93,7 @@ def as_html(page: Page, tables: Mapping[str, str], reader: Reader) -> str:
     """Return the page's HTML with the tables, which are Markdown, in their places."""
     body = page.rendered.body
     for name in page.slots:
-        table = render(tables[name], f"{name}-").body
+        table = _rendered(tables[name], f"{name}-").body
         body = body.replace(f"<p>[[{name}]]</p>", table)
     return Reader(html.escape(reader.base_url), html.escape(reader.key)).fill(body)
 
@@ -101,7 +107,10 @@ def as_markdown(page: Page, tables: Mapping[str, str], reader: Reader) -> str:
 
 @cache
 def search_index() -> tuple[dict[str, str], ...]:
-    """Return every section of every page: where it is, what it is called and what it says."""
+    """Return every section of every page: where it is, what it is called and what it says.
+
+    Its texts are still to be filled in for a reader.
+    """
     return tuple(
         {
             "page": page.label,
@@ -114,8 +123,12 @@ def search_index() -> tuple[dict[str, str], ...]:
     )
 
 
+def _rendered(text: str, prefix: str = "") -> Rendered:
+    return render(text.replace(ADDRESS, _ADDRESS_WORD).replace(KEY, _KEY_WORD), prefix)
+
+
 def _read(slug: str) -> Page:
     text = (FOLDER / f"{slug}.md").read_text(encoding="utf-8")
-    rendered = render(text)
+    rendered = _rendered(text)
     title = rendered.headings[0]
     return Page(slug, title.title, title.text.partition(". ")[0].rstrip(".") + ".", text, rendered)

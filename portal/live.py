@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import DatabaseError
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from keys.models import ClaudeModel
 from portal.answer_headers import ANSWER_HEADERS
-from portal.library import ADDRESS
 from portal.remembered import Remembered
 from proxy.core.cache_entry import TTL_FACTORS, ttl_s
 from usage.core.figures import duration
@@ -80,7 +78,6 @@ def tables_of(found: Catalogue) -> Mapping[str, str]:
         "cache-ttl": _read_from(found, _lifetimes(found.models)),
         "limits": _limits(),
         "headers": _table(("Header", "Says"), ((f"`{h.name}`", h.meaning) for h in ANSWER_HEADERS)),
-        "setup": _setup(),
     }
 
 
@@ -181,33 +178,6 @@ def _limits() -> str:
         ("Longest silence of a stream", f"{duration(settings.PING_AFTER_S)}, then a `ping`"),
     )
     return _table(("What", "Limit"), rows)
-
-
-def _setup() -> str:
-    """Return how to set a machine up by one command, of those scripts that are there."""
-    ways = (
-        (
-            "portal_setup_ps1",
-            "powershell PowerShell",
-            f"irm {ADDRESS}/setup.ps1 | iex",
-        ),
-        ("portal_setup_sh", "bash setup", f"curl -fsSL {ADDRESS}/setup.sh | sh"),
-    )
-    fences = [f"```{info}\n{line}\n```\n" for name, info, line in ways if _served(name)]
-    if not fences:
-        return ""
-    return (
-        "## Quick setup\n\nRun this single command to scaffold a project with the Anthropic SDK,"
-        " `.env` and ready-to-run examples. It asks for your API key.\n\n" + "\n".join(fences)
-    )
-
-
-def _served(name: str) -> bool:
-    try:
-        reverse(name)
-    except NoReverseMatch:
-        return False
-    return True
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -29,6 +29,7 @@ PATIENCE_S = 60
 RUN = {"curl", "Python", "TypeScript", "PowerShell", "Claude-Code"}
 # What is shown and not run, each with its own test below.
 SHOWN = {"settings", "key-status", "rate-limited", "error", "cache-hit", "mcp", "text"}
+SHOWN |= {"setup", "setup-windows"}
 INSTALLED = {"pip install anthropic", "npm install @anthropic-ai/sdk"}
 
 Ready = Callable[[Sample], str]
@@ -69,7 +70,7 @@ def run(command: list[str], home: Path, folder: Path, text: str | None = None, *
 
 
 def test_no_sample_goes_untested():
-    assert {sample.kind for sample in written()} - {"setup"} <= RUN | SHOWN
+    assert {sample.kind for sample in written()} <= RUN | SHOWN
     assert all(chosen(kind) for kind in RUN)
 
 
@@ -187,6 +188,12 @@ def test_the_settings_of_claude_code(ready, claude_home):
 def test_the_configuration_of_mcp_is_json(ready):
     servers = json.loads(ready(named("mcp")))["mcpServers"]
     assert servers
+
+
+@pytest.mark.parametrize("kind", ["setup", "setup-windows"])
+def test_the_set_up_scripts_are_where_the_command_looks(ready, http, kind):
+    (address,) = re.findall(r"https?://\S+", ready(named(kind)))
+    assert http.get(address).status_code == 200
 
 
 # --- What is shown ------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import pytest
 
-from portal.library import Page, Reader, as_html, as_markdown
+from portal.library import Page, Reader, _rendered, as_html, as_markdown
 from portal.rendering import render, slug
 
 
@@ -44,7 +44,7 @@ def test_html_in_a_page_is_text():
 
 
 def a_page(text: str) -> Page:
-    return Page("x", "X", "X.", text, render(text))
+    return Page("x", "X", "X.", text, _rendered(text))
 
 
 def test_the_readers_address_and_key_are_filled_in_and_escaped():
@@ -53,6 +53,12 @@ def test_the_readers_address_and_key_are_filled_in_and_escaped():
     assert "http://&lt;b&gt;" in body
     assert "sk-cc-&lt;i&gt;" in body
     assert "<b>" not in body
+
+
+@pytest.mark.parametrize("language", ["bash", "powershell", "python", "json", "typescript"])
+def test_no_colouring_takes_the_address_apart(language):
+    page = a_page(f"```{language} x\nirm https://gateway.invalid/setup.ps1 | iex\n```\n")
+    assert "http://my.host" in as_html(page, {}, Reader("http://my.host"))
 
 
 def test_a_table_takes_the_place_that_is_kept_for_it():
