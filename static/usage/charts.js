@@ -141,6 +141,8 @@
     const data = JSON.parse(document.getElementById(box.dataset.chart).textContent);
     box.hidden = false;
     if (data.kind === "bars") box.style.height = `${Math.max(6, 2.2 * data.labels.length + 3)}rem`;
+    // On a phone each name of the legend takes a line, which the bars must not pay for.
+    else if (innerWidth < 640 && data.series.length > 4) box.style.height = `${14 + 1.5 * data.series.length}rem`;
     const chart = draw(box.querySelector("canvas"), data);
     charts.push([chart, data]);
     if (data.kind !== "bars") zoom(box, chart, data);

@@ -137,7 +137,7 @@ def _listed(name: str, filters: Filters) -> dict[str, Any]:
     """Return a top list and where each of its names leads: to the page with that filter."""
     panel = make(name, filters)
     parameter = name.removeprefix("top-")
-    links = [filters.query(**{parameter: value}) if value else "" for value in panel.links]
+    links = [f"?{filters.query(**{parameter: value})}" if value else "" for value in panel.links]
     rows = list(zip(links, panel.table.shown, strict=True)) if panel.table else []
     return {"panel": panel, "rows": rows}
 
