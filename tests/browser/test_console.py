@@ -154,3 +154,13 @@ def test_the_home_reads_itself_again(page, apikey):
         page.get_by_text("Maintenance is on").wait_for()
     finally:
         services.maintenance_set(enabled=False, acting_user=None)
+
+
+def test_a_key_s_page_reads_itself_again_until_it_is_paused(page, apikey):
+    page.goto(page_of(apikey))
+    services.apikey_disable(apikey=apikey, acting_user=None)
+    page.locator("[data-refresh]").get_by_text("Disabled").wait_for()
+    dot = page.locator(".cc-live")
+    assert dot.text_content() == "live"
+    dot.click()
+    page.get_by_text("paused; figures are of").wait_for()
