@@ -84,10 +84,18 @@
     draw(answer.steps);
   };
 
+  // Reloaded, the page leads to the sign-in. Not again and again, should it think otherwise.
+  const leave = () => {
+    if (Date.now() - Number(sessionStorage.getItem("usage_left") || 0) < 30000) return false;
+    sessionStorage.setItem("usage_left", String(Date.now()));
+    location.reload();
+    return true;
+  };
+
   const poll = async () => {
     try {
       const answer = await fetch(part.dataset.live, { headers: { Accept: "application/json" } });
-      if (answer.status === 401 || answer.redirected) { location.reload(); return; }
+      if (answer.status === 401 || answer.redirected) { leave(); return; }
       if (!answer.ok) throw new Error(String(answer.status));
       show(await answer.json());
       if (polling !== null) tell("polling", "asking every 2 s: no live connection here");
@@ -114,7 +122,7 @@
     mine.addEventListener("close", (event) => {
       if (socket !== mine) return;
       socket = null;
-      if (event.code === SIGNED_OUT) { location.reload(); return; }
+      if (event.code === SIGNED_OUT && leave()) return;
       if (document.hidden) return;
       pollOn();
       tries += 1;

@@ -92,6 +92,9 @@ class Reader:
                         watcher.hand(text)
             except Error as error:
                 logger.warning("usage cannot be read just now: %s", error)
+            except Exception:
+                # A bug must not leave those who watch with a picture that never moves again.
+                logger.exception("reading usage failed")
             took = time.monotonic() - began
             await asyncio.sleep(max(EVERY_S - took, REST_FACTOR * took - LEISURE_S))
 

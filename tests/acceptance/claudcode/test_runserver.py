@@ -1,5 +1,6 @@
 """`manage.py runserver`, as developers start it: daphne serves the data plane too."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from django.test import Client
+from websockets.sync.client import connect
 
 from claudcode import env
 from tests.acceptance.developer import a_name, a_question, events
@@ -88,3 +91,13 @@ def test_a_client_that_hangs_up_leaves_nothing_behind(developer, simulator, http
     wait_until(lambda: developer.status()["rate_limit"]["in_flight"] == 0)
     entry = simulator.wait_for_entry(lambda one: one["headers"].get("x-exchange-id") == name)
     assert entry["outcome"] == "hung_up"
+
+
+def test_it_holds_the_socket_of_usage(gateway, developer):
+    client = Client()
+    client.post("/usage/sign-in/", {"api_key": developer.secret})
+    session = client.cookies["sessionid"].value
+    headers = {"Origin": gateway.url, "Cookie": f"sessionid={session}"}
+    address = gateway.url.replace("http:", "ws:") + "/usage/live"
+    with connect(address, additional_headers=headers, proxy=None) as socket:
+        assert json.loads(socket.recv(timeout=START_S))["requests"]["exact"] == "0"
