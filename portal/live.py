@@ -8,7 +8,7 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -17,6 +17,7 @@ from django.utils import timezone
 from keys.models import ClaudeModel
 from portal.answer_headers import ANSWER_HEADERS
 from portal.remembered import Remembered
+from portal.stores import postgres_answers
 from proxy.core.cache_entry import TTL_FACTORS, ttl_s
 from usage.core.figures import duration
 from usage.core.price import Price
@@ -51,15 +52,19 @@ class Reading:
         self._last = Catalogue()
 
     def __call__(self) -> Catalogue:
+        if not postgres_answers():
+            return self._stale()
         try:
             models = tuple(ClaudeModel.objects.filter(enabled=True))
             prices = load_price_book().prices
         except DatabaseError as error:
             logger.warning("the catalogue cannot be read: %s", type(error).__name__)
-            last = self._last
-            return Catalogue(last.models, last.prices, last.read_at, current=False)
+            return self._stale()
         self._last = Catalogue(models, prices, timezone.now(), current=True)
         return self._last
+
+    def _stale(self) -> Catalogue:
+        return replace(self._last, current=False)
 
 
 catalogue = Remembered(Reading(), AGE_S_MAX)

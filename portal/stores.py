@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 
+import psycopg
+from django.conf import settings
 from django.db import DatabaseError, connection
 from redis import RedisError
 
@@ -10,6 +12,8 @@ from keys import valkey
 from portal.remembered import Remembered
 
 AGE_S_MAX = 3.0
+# The least that libpq keeps to.
+CONNECT_SECONDS_MAX = 2
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +21,7 @@ logger = logging.getLogger(__name__)
 def _answers(name: str, ask: Callable[[], object]) -> bool:
     try:
         ask()
-    except (DatabaseError, RedisError, OSError) as error:
+    except (DatabaseError, psycopg.Error, RedisError, OSError) as error:
         # What exactly is no reader's business: the text of such an error can hold addresses.
         logger.warning("%s does not answer: %s", name, type(error).__name__)
         return False
@@ -25,6 +29,8 @@ def _answers(name: str, ask: Callable[[], object]) -> bool:
 
 
 def _ask_postgres() -> None:
+    # A server that is frozen lets who is connected wait for ever, and refuses the next in time.
+    psycopg.connect(settings.DATABASE_URL, connect_timeout=CONNECT_SECONDS_MAX).close()
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 
