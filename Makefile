@@ -11,6 +11,9 @@ VENV := .venv
 OLD_SDK := $(VENV)/old-sdk
 # The last official SDK before API version 2026-10-21, which tests talk to the gateway with too.
 OLD_SDK_VERSION := 0.79.0
+OLD_MCP := $(VENV)/old-mcp
+# The MCP SDK of a year ago, which knows nothing of servers without sessions.
+OLD_MCP_VERSION := 1.22.0
 STATE ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -31,7 +34,7 @@ run: $(VENV)/.runs $(PACKAGES)
 	@exec $(bin)/python manage.py up --host $(HOST) --port $(PORT) --workers $(WORKERS) \
 		$(if $(STATE),--state $(STATE))
 
-test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION) $(PACKAGES)
+test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION) $(OLD_MCP)/.$(OLD_MCP_VERSION) $(PACKAGES)
 	$(bin)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint: $(VENV)/.tests
@@ -76,6 +79,11 @@ $(PACKAGES): $(PACKAGE_SOURCES) | $(VENV)/.runs
 $(OLD_SDK)/.$(OLD_SDK_VERSION): | $(VENV)/.tests
 	@rm -rf $(OLD_SDK)
 	@$(pip) install --target $(OLD_SDK) anthropic==$(OLD_SDK_VERSION)
+	@touch $@
+
+$(OLD_MCP)/.$(OLD_MCP_VERSION): | $(VENV)/.tests
+	@rm -rf $(OLD_MCP)
+	@$(pip) install --target $(OLD_MCP) mcp==$(OLD_MCP_VERSION)
 	@touch $@
 
 $(bin)/pip:

@@ -82,6 +82,7 @@ def _bounded_result(result: Any, chars_max: int) -> tuple[Any, bool]:
     for name in reversed(_LONG):  # The short excerpt before the whole page.
         long = result.get(name)
         if isinstance(long, str):
+            left = max(0, left - len(name))
             small[name] = long[:left]
             cut = cut or len(long) > left
             left -= len(small[name])
