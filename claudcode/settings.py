@@ -148,6 +148,19 @@ TOOL_RESULT_CHARS_MAX = env.integer(
     100_000,
     "Characters of one result of a web tool over MCP; the rest is left off.",
 )
+WEB_TOOLS_ROUNDS_MAX = env.integer(
+    "CLAUDCODE_WEB_TOOLS_ROUNDS_MAX",
+    6,
+    "Times that Claude is asked for one answer with web tools; the last time without them.",
+)
+WEB_TOOLS_CALLS_MAX = env.integer(
+    "CLAUDCODE_WEB_TOOLS_CALLS_MAX", 8, "Calls of web tools that one such round may make."
+)
+WEB_TOOLS_SECONDS_MAX = env.decimal(
+    "CLAUDCODE_WEB_TOOLS_SECONDS_MAX",
+    300.0,
+    "After so long no more web tools are run for one answer.",
+)
 
 # --- Exchanges ----------------------------------------------------------------------------------
 

@@ -69,6 +69,8 @@ class Application:
     def __init__(self) -> None:
         self._starting: asyncio.Lock | None = None
         self._running = False
+        # Called with the parts whenever they are built, by whoever adds to them.
+        self.built: Callable[[Parts], None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
@@ -194,6 +196,8 @@ class Application:
             "/v1/api/hello": (("HEAD", "GET"), self._endpoints.hello),
             "/api/hello": (("HEAD", "GET"), self._endpoints.hello),
         }
+        if self.built is not None:
+            self.built(self._parts)
         self._settler.start()
         self._unwritten.start()
         self._policies.start()

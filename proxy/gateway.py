@@ -7,6 +7,7 @@ settle. No ORM, no Django request and no thread on this way; two round trips to 
 import contextlib
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from keys.core import secret
 from keys.core.access import (
@@ -55,8 +56,18 @@ class Bounds:
     trusted_proxies: tuple[Network, ...]
 
 
+class Tools(Protocol):
+    """Runs tools for requests that bring none of their own, and answers in the gateway's place."""
+
+    def wanted(self, call: Call, policy: KeyPolicy) -> bool:
+        """Return whether the call may get tools. Every call is asked about."""
+
+    async def answer(self, call: Call, policy: KeyPolicy, body: bytes) -> bool:
+        """Answer with tools; return whether that was possible."""
+
+
 class Gateway:
-    """Handles `POST /v1/messages`."""
+    """Handles `POST /v1/messages`. `tools` is given by whoever has some."""
 
     def __init__(
         self,
@@ -74,8 +85,9 @@ class Gateway:
         self.upstreams = upstreams
         self.bounds = bounds
         self.bodies = bodies
+        self.tools: Tools | None = None
         habits, cache = Habits(), ResponseCache(limiter.link)
-        self._admission = Admission(
+        self.admission = Admission(
             limiter=limiter,
             settler=settler,
             cache=cache,
@@ -83,7 +95,7 @@ class Gateway:
             waiting=waiting,
             cache_read_weight_percent=bounds.cache_read_weight_percent,
         )
-        self._carrier = Carrier(
+        self.carrier = Carrier(
             ask=self.ask,
             settler=settler,
             habits=habits,
@@ -98,11 +110,19 @@ class Gateway:
         policy = await self.identify(call)
         body = await self.read(call)
         try:
+            if await self._with_tools(call, policy, body):
+                return
             asked = await self._asked(call, policy, body)
-            exchange = await self._admission.admit(asked)
-            await self._carrier.carry_out(call, exchange, body)
+            exchange = await self.admission.admit(asked)
+            await self.carrier.carry_out(call, exchange, body)
         finally:
             self.bodies.held -= len(body)
+
+    async def _with_tools(self, call: Call, policy: KeyPolicy, body: bytes) -> bool:
+        tools = self.tools
+        if tools is None or not tools.wanted(call, policy):
+            return False
+        return await tools.answer(call, policy, body)
 
     async def _asked(self, call: Call, policy: KeyPolicy, body: bytes) -> Asked:
         """Return the request as it is permitted. What was parsed of it ends here: it takes many

@@ -141,7 +141,7 @@ async def relay(
     await call.start(answer.status, headers)
     if not streamed:
         return await _relay_answer(call, exchange, answer, before_last, flight)
-    with _Pinger(call, ping_after_s) as pinger:
+    with Pinger(call, ping_after_s) as pinger:
         return await _relay_stream(call, exchange, answer, pinger, before_last, flight)
 
 
@@ -187,7 +187,7 @@ async def _relay_stream(
     call: Call,
     exchange: Exchange,
     answer: Source,
-    pinger: "_Pinger",
+    pinger: "Pinger",
     before_last: Callable[[], None],
     flight: Flight | None,
 ) -> Ending:
@@ -241,7 +241,7 @@ def _log_broken(call: Call, error: Exception) -> None:
     error.__traceback__ = None
 
 
-class _Pinger:
+class Pinger:
     """Sends a `ping` of ours when a stream has been silent for a while.
 
     The relay is then waiting for upstream, so what was sent ends at an event boundary.
@@ -256,7 +256,7 @@ class _Pinger:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def __enter__(self) -> "_Pinger":
+    def __enter__(self) -> "Pinger":
         self._timer = self._loop.call_later(self._after_s, self._look)
         return self
 

@@ -30,6 +30,8 @@ from simulator.usage import Usage
 THINKING_TOKENS = 24
 # Characters of the prompt that an answer repeats.
 QUOTE_CHARS = 120
+# And of what tools returned.
+RESULT_CHARS = 400
 
 _INTRODUCTION = tuple(pieces(INTRODUCTION))
 
@@ -95,7 +97,7 @@ class Composer:
             return pieces(orjson.dumps(example(request.schema)).decode())
         if script.tokens is None and tool is not None:
             return pieces(f"The simulator calls {tool['name']}.")
-        opening = [*_INTRODUCTION, *_quotation(request.texts)]
+        opening = [*_INTRODUCTION, *_quotation(request.texts), *_results(request.results)]
         if script.tokens is None:
             return opening
         # One more than fits tells `max_tokens` from an answer that happens to end there.
@@ -109,6 +111,10 @@ def _quotation(texts: Sequence[str]) -> Sequence[str]:
     if len(quote) > QUOTE_CHARS:
         quote = quote[:QUOTE_CHARS] + "…"
     return pieces(f' You wrote: "{quote}"') if quote else ()
+
+
+def _results(results: Sequence[str]) -> Sequence[str]:
+    return pieces(f' The tools said: "{" ".join(results)[:RESULT_CHARS]}"') if results else ()
 
 
 def _stopped(text: Sequence[str], sequences: Sequence[str]) -> tuple[Sequence[str], str | None]:

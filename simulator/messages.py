@@ -1,6 +1,7 @@
 """The Messages API: `POST /v1/messages` and its `count_tokens`. Decisions are made elsewhere."""
 
 import hashlib
+import math
 import time
 
 import orjson
@@ -86,7 +87,10 @@ class MessagesApi:
         return asked
 
     async def _admit(self, exchange: Exchange, asked: MessageRequest) -> Script | None:
-        marks = (*self._marks, *find(asked.text))
+        # What began a loop of tools speaks in its later rounds only by marks meant for them.
+        began = [mark for mark in find("\n".join(asked.began)) if "rounds" in mark.words]
+        marks = [*self._marks, *find(asked.text), *began]
+        marks = [mark for mark in marks if asked.round < mark.number("rounds", default=math.inf)]
         script = apply(self._counters.spend(marks), self._script) if marks else self._script
         if script.slow_s and not await exchange.client.sleep(script.slow_s):
             return None

@@ -50,6 +50,28 @@ def last_user_texts(body: Block) -> tuple[str, ...]:
     return ()
 
 
+def tool_loop(body: Block) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """Return which round of calls and results this is, 0 outside of any; the texts of the message
+    that began it; and the texts of the newest results.
+    """
+    users = [message for message in body["messages"] if message["role"] == "user"]
+    rounds = [_results(message) for message in reversed(users)]
+    number = next((at for at, found in enumerate(rounds) if found is None), len(rounds))
+    if number in (0, len(rounds)):
+        return 0, (), ()
+    began = {"messages": users[: len(users) - number]}
+    return number, last_user_texts(began), rounds[0] or ()
+
+
+def _results(message: Block) -> tuple[str, ...] | None:
+    """Return the texts of a message that is nothing but results of calls."""
+    content = message["content"]
+    if isinstance(content, str) or any(block["type"] != "tool_result" for block in content):
+        return None
+    blocks = [inner for block in content for inner in _blocks(block.get("content") or [])]
+    return tuple(block["text"] for block in blocks if block["type"] == "text")
+
+
 def _tools(body: Block) -> Iterator[Segment]:
     for tool in body.get("tools") or ():
         plain = _plain(tool)

@@ -12,7 +12,7 @@ import orjson
 
 from simulator.catalogue import Catalogue, Model
 from simulator.errors import Refused
-from simulator.prompt import last_user_texts
+from simulator.prompt import last_user_texts, tool_loop
 from simulator.prompt_cache import TTLS_S
 
 Body = dict[str, Any]
@@ -43,13 +43,20 @@ BUDGET_TOO_LARGE = (
 
 @dataclass(frozen=True, slots=True)
 class MessageRequest:
-    """A checked request. `max_tokens` is 0 when tokens are only counted."""
+    """A checked request. `max_tokens` is 0 when tokens are only counted.
+
+    In a later `round` of tool calls `began` has the texts that began them, `results` the newest
+    results.
+    """
 
     body: Body
     model: Model
     max_tokens: int
     stream: bool
     texts: tuple[str, ...]
+    round: int = 0
+    began: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -111,9 +118,8 @@ def check(
     _check_tools(body)
     _check_thinking(body.get("thinking"), max_tokens)
     _check_breakpoints(body)
-    return MessageRequest(
-        body, model, max_tokens, body.get("stream") is True, last_user_texts(body)
-    )
+    stream = body.get("stream") is True
+    return MessageRequest(body, model, max_tokens, stream, last_user_texts(body), *tool_loop(body))
 
 
 def _check_fields(body: Body, version: str, betas: str) -> None:

@@ -8,6 +8,7 @@ it with the first request to `/mcp`, in a thread, while everything else goes on.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ from proxy.core.errors import (
     Unavailable,
     WrongMethod,
 )
+from webtools.messages import WebMessages
 from webtools.rest import TavilyRest
 from webtools.runner import Caller, WebTools
 from webtools.tavily import TavilyClient
@@ -45,6 +47,9 @@ class Application:
         self._starting: asyncio.Lock | None = None
         self._parts: Parts | None = None
         self._mcp: Any = None
+        # Set by whoever knows which keys have a tool session.
+        self.has_session: Callable[[int], bool] = lambda _apikey_id: False
+        plane.built = self._build
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
@@ -93,18 +98,20 @@ class Application:
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _build(self, parts: Parts) -> None:
+        self._tavily = TavilyClient(
+            connections_max=settings.TAVILY_CONNECTIONS_MAX,
+            connect_seconds_max=settings.UPSTREAM_CONNECT_SECONDS_MAX,
+            seconds_max=settings.TAVILY_SECONDS_MAX,
+        )
+        self._tools = WebTools(parts, self._tavily)
+        self._parts = parts
+        parts.gateway.tools = WebMessages(parts.gateway, self._tools, self.has_session)
+
     async def _start(self) -> None:
         self._starting = self._starting or asyncio.Lock()
-        async with self._starting:
-            if self._parts is None:
-                parts = await self._plane.parts()
-                self._tavily = TavilyClient(
-                    connections_max=settings.TAVILY_CONNECTIONS_MAX,
-                    connect_seconds_max=settings.UPSTREAM_CONNECT_SECONDS_MAX,
-                    seconds_max=settings.TAVILY_SECONDS_MAX,
-                )
-                self._tools = WebTools(parts, self._tavily)
-                self._parts = parts
+        if self._parts is None:
+            await self._plane.parts()
 
     async def _load_mcp(self) -> Any:
         assert self._starting is not None

@@ -41,6 +41,7 @@ class SessionApplication:
         self._web_tools = web_tools
         self._starting: asyncio.Lock | None = None
         self._valkey: Redis | None = None
+        web_tools.has_session = self.is_open
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
@@ -59,11 +60,9 @@ class SessionApplication:
             logger.exception("a fault of the gateway", extra={"request_id": call.request_id})
             await call.refuse(Fault("The gateway failed. Try again shortly."))
 
-    async def is_open(self, apikey_id: int) -> bool:
-        """Return whether a key has a session; asks nobody once this has started."""
-        if self._valkey is None:
-            await self.start()
-        return self._open.is_open(apikey_id)
+    def is_open(self, apikey_id: int) -> bool:
+        """Return whether a key has a session; asks nobody."""
+        return self._valkey is not None and self._open.is_open(apikey_id)
 
     async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
         """Start and stop with the server, and the other web tools and the data plane with us."""

@@ -90,7 +90,8 @@ class _Block:
 class Rounds:
     """The answer so far. Feed it every round's events; it returns what the client is to get.
 
-    `begun` says that the client has the beginning of a message, `failed` that an error came.
+    `begun` says that the client has the beginning of a message; `error` is what came instead of an
+    end, by type and message.
     """
 
     def __init__(self, ours: Iterable[str]) -> None:
@@ -106,7 +107,7 @@ class Rounds:
         self._ended = False
         self.number = 0
         self.begun = False
-        self.failed = False
+        self.error: tuple[str, str] | None = None
 
     def next_round(self) -> None:
         """Begin a round; the one before is over."""
@@ -153,8 +154,8 @@ class Rounds:
         shown = [block.whole() for block in self._blocks if block.index is not None]
         beside = {name: v for name, v in final.items() if name not in ("type", "delta", "usage")}
         usage = self._message.get("usage", {}) | final["usage"]
-        content = [*self._seen, *shown]
-        return self._message | final["delta"] | beside | {"content": content, "usage": usage}
+        whole: Json = self._message | final["delta"] | beside
+        return whole | {"content": [*self._seen, *shown], "usage": usage}
 
     def _final(self, about: Json) -> Json:
         last = self._last or {"type": "message_delta", "delta": {}}
@@ -185,7 +186,8 @@ class Rounds:
         if kind == "message_stop":
             self._ended = True
             return b""
-        self.failed = self.failed or kind == "error"
+        if kind == "error":
+            self.error = str(event["error"]["type"]), str(event["error"]["message"])
         return frame + b"\n\n"
 
     def _begin(self, event: Json) -> bytes:

@@ -129,7 +129,7 @@ def test_calls_of_a_round_that_ended_otherwise_are_not_run():
 def test_an_error_reaches_the_client():
     error = frame({"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}})
     merged, sent = play([*a_round(a_text("Hm"))[:3], error])
-    assert merged.failed
+    assert merged.error == ("overloaded_error", "Busy")
     assert sent.endswith(error)
 
 
