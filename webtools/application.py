@@ -1,7 +1,7 @@
 """Web tools as an ASGI application: `/mcp` and `/tavily/…`, who calls, start and stop.
 
 One `Application` serves one process and shares limits, ledger and key look-ups with the data
-plane (`proxy.application.Parts`). The MCP SDK takes 50 MB and seconds to load, so a process loads
+plane (`proxy.application.Parts`). The MCP SDK takes 32 MB and seconds to load, so a process loads
 it with the first request to `/mcp`, in a thread, while everything else goes on.
 """
 
