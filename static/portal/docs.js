@@ -169,8 +169,6 @@
   };
 
   const find = async () => {
-    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    if (!words.length) return close();
     try {
       await load();
     } catch {
@@ -178,6 +176,9 @@
       list.hidden = false;
       return;
     }
+    // Read after the wait: whoever goes on typing is shown what they have typed by then.
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    if (!words.length) return close();
     const found = sections
       .map((section) => ({ section, sum: weight(section, words) }))
       .filter(({ sum }) => sum > 0)

@@ -91,7 +91,9 @@ def test_what_is_searched_is_found_and_opened_by_keys_alone(page):
     page.goto("/")
     page.keyboard.press("/")
     page.keyboard.type("retry-after")
-    page.get_by_role("option").first.wait_for()
+    page.locator(
+        ".found mark", has_text=re.compile("^retry-after$", re.IGNORECASE)
+    ).first.wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
