@@ -17,6 +17,7 @@ def welcome(base_url: str, secrets: FirstSecrets, upstreams: Upstreams, state: P
             "ClaudCode is ready.",
             "",
             f"  Base URL   {base_url}   (with or without /v1)",
+            f"  Developers {base_url}/   (documentation, try it, status; use at /usage/)",
             f"  Admin      {base_url}/admin/",
             *_operator(secrets),
             *_key(secrets),
