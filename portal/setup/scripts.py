@@ -6,6 +6,7 @@ read: that is a mistake of ours, and a test reads them all.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,13 @@ END = "CLAUDCODE_END_OF_FILE"
 # In the repository they must not work as what they are.
 _RENAMED = {"gitignore": ".gitignore", "env": ".env"}
 _SLOT = re.compile(r"^@([A-Z_]+)@$", re.MULTILINE)
+# What a name of an archive is made of, so that it means nothing to either shell.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_IMPORTED = (
+    ("claudcode-mcp-server-", "claudcode-mcp-server"),
+    ("claudcode-hono-mcp-", "@hono/mcp"),
+    ("claudcode-tavily-mcp-", "tavily-mcp"),
+)
 _VARIABLE = re.compile(r"\$(?:key|base_url|model)\b")
 
 
@@ -53,20 +61,38 @@ def fit(path: Path) -> str:
     return text
 
 
-def shell(root: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The packages of web tools that the gateway serves: the wheel for Python, and for Node.js the
+    archives by the names that programs import. Empty where none were built.
+    """
+
+    wheel: str = ""
+    archives: tuple[tuple[str, str], ...] = ()
+
+
+def offered(served: Iterable[str]) -> Offered:
+    """Return what there is for web tools among the names of archives that the gateway serves."""
+    plain = [name for name in served if _PLAIN_NAME.fullmatch(name)]
+    wheels = [name for name in plain if name.endswith(".whl")]
+    found = [(name, file) for file in plain for start, name in _IMPORTED if file.startswith(start)]
+    return Offered(wheels[0] if wheels else "", tuple(found))
+
+
+def shell(root: str, packages: Offered = Offered()) -> str:
     """Return `setup.sh` for the gateway at `root`, an address that `plain_root` returned."""
     slots = {f"{language.upper()}_FILES": _put(_project(language)) for language in LANGUAGES}
     slots["COMMON_FILES"] = _put(_project("common"))
     slots["ENV_FILE"] = f"put '.env' 600 <<{END}\n{_env()}{END}"
-    return _filled("setup.sh", root, slots)
+    return _filled("setup.sh", root, packages, slots)
 
 
-def powershell(root: str) -> str:
+def powershell(root: str, packages: Offered = Offered()) -> str:
     """Return `setup.ps1` for the gateway at `root`, an address that `plain_root` returned."""
     slots = {f"{language.upper()}_FILES": _write(_project(language)) for language in LANGUAGES}
     slots["COMMON_FILES"] = _write(_project("common"))
     slots["ENV_FILE"] = f'Write-EnvFile $folder @"\n{_env()}"@'
-    return _filled("setup.ps1", root, slots)
+    return _filled("setup.ps1", root, packages, slots)
 
 
 def _put(carried: list[File]) -> str:
@@ -90,11 +116,13 @@ def _env() -> str:
     return file.text
 
 
-def _filled(name: str, root: str, slots: dict[str, str]) -> str:
+def _filled(name: str, root: str, packages: Offered, slots: dict[str, str]) -> str:
     slots |= {
         "CLAUDE_CODE_PYTHON": fit(CLIENT / "claude_code.py").removesuffix("\n"),
         "CLAUDE_CODE_NODE": fit(CLIENT / "claude_code.cjs").removesuffix("\n"),
     }
     text = (CLIENT / name).read_text()
     text = text.replace("@BASE_URL@", root).replace("@SCRIPT_URL@", f"{root}/{name}")
+    archives = " ".join(f"{name}={file}" for name, file in packages.archives)
+    text = text.replace("@WHEEL@", packages.wheel).replace("@ARCHIVES@", archives)
     return _SLOT.sub(lambda slot: slots[slot[1]], text)

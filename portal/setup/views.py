@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from portal.setup import scripts
 from portal.setup.address import UnsafeAddress, plain_root
+from webtools.packages import packages
 
 # Scripts that people read in a browser before they run them.
 CONTENT_TYPE = "text/plain; charset=utf-8"
@@ -26,14 +27,14 @@ def powershell(request: HttpRequest) -> HttpResponse:
     return _answer(request, scripts.powershell)
 
 
-def _answer(request: HttpRequest, script: Callable[[str], str]) -> HttpResponse:
+def _answer(request: HttpRequest, script: Callable[[str, scripts.Offered], str]) -> HttpResponse:
     # Django refuses a `Host` that is not among ALLOWED_HOSTS, in either case.
     own = f"{request.scheme}://{request.get_host()}"
     try:
         root = plain_root(settings.PUBLIC_URL or own)
     except UnsafeAddress as refusal:
         return _plain(f"{refusal}\n", status=400)
-    return _plain(script(root))
+    return _plain(script(root, scripts.offered(packages())))
 
 
 def _plain(text: str, status: int = 200) -> HttpResponse:

@@ -12,6 +12,7 @@
 #   CLAUDCODE_SETUP_FOLDER        where to
 #   CLAUDCODE_SETUP_OVERWRITE     yes or no: replace files that differ
 #   CLAUDCODE_SETUP_INSTALL       yes or no: install the project's packages
+#   CLAUDCODE_SETUP_WEB_TOOLS     yes or no: install the gateway's own packages of web tools
 #   CLAUDCODE_SETUP_CLAUDE_CODE   yes or no: set Claude Code up
 #
 # All of it is one block: half a download runs nothing, and nothing of it stays in your session.
@@ -19,6 +20,8 @@
     Set-StrictMode -Off
     $ErrorActionPreference = 'Stop'
     $base_url = '@BASE_URL@'
+    $wheel = '@WHEEL@'
+    $archives = '@ARCHIVES@'
     $windows = [Environment]::OSVersion.Platform -eq 'Win32NT'
     $utf8 = New-Object System.Text.UTF8Encoding $false
 
@@ -229,7 +232,8 @@
     }
 
     # Returns whether it was done; what the programs say goes to the screen, not into the answer.
-    function Install-Packages([string]$folder, [string]$language) {
+    # With $web_tools it installs the gateway's own packages, else the project's.
+    function Install-Packages([string]$folder, [string]$language, [bool]$web_tools) {
         $ErrorActionPreference = 'Continue'
         Push-Location -LiteralPath $folder
         try {
@@ -239,13 +243,18 @@
                     Write-Host 'Python 3.9 or later is not here: install it, then see README.md.'
                     return $false
                 }
-                & $python -m venv .venv | Out-Host
+                if (-not $web_tools) {
+                    & $python -m venv .venv | Out-Host
+                }
                 $inside = '.venv/bin/python'
                 if ($windows) {
                     $inside = '.venv\Scripts\python.exe'
                 }
-                & $inside -m pip install --disable-pip-version-check --quiet -r requirements.txt |
-                    Out-Host
+                $what = @('-r', 'requirements.txt')
+                if ($web_tools) {
+                    $what = @("$base_url/packages/$wheel")
+                }
+                & $inside -m pip install --disable-pip-version-check --quiet $what | Out-Host
                 return $LASTEXITCODE -eq 0
             }
             # npm.ps1 may not run where scripts are not allowed; npm.cmd may.
@@ -257,7 +266,14 @@
                 Write-Host 'Node.js and npm are not here: install them, then see README.md.'
                 return $false
             }
-            & $npm install --no-audit --no-fund --loglevel error | Out-Host
+            $what = @()
+            if ($web_tools) {
+                foreach ($archive in $archives.Split(' ')) {
+                    $name, $file = $archive.Split('=')
+                    $what += "$name@$base_url/packages/$file"
+                }
+            }
+            & $npm install --no-audit --no-fund --loglevel error $what | Out-Host
             return $LASTEXITCODE -eq 0
         }
         finally {
@@ -330,9 +346,14 @@
         $folder = Select-Folder
         Write-Project $folder $language $key $model
         if (Test-Agreed 'CLAUDCODE_SETUP_INSTALL' 'Install its packages now?' 'yes') {
-            if (-not (Install-Packages $folder $language)) {
+            if (-not (Install-Packages $folder $language $false)) {
                 Write-Host ('The packages are not installed. The project is complete otherwise:' +
                     ' see its README.md.')
+            }
+            elseif (($wheel -or $archives) -and
+                (Test-Agreed 'CLAUDCODE_SETUP_WEB_TOOLS' 'Install the packages for web tools too?' 'no') -and
+                -not (Install-Packages $folder $language $true)) {
+                Write-Host 'The packages for web tools are not installed. Nothing else needs them.'
             }
         }
         $question = 'Set Claude Code up with this key too?'

@@ -13,6 +13,7 @@
 #   CLAUDCODE_SETUP_FOLDER        where to [claudcode-project]
 #   CLAUDCODE_SETUP_OVERWRITE     yes or no: replace files that differ [no]
 #   CLAUDCODE_SETUP_INSTALL       yes or no: install the project's packages [yes]
+#   CLAUDCODE_SETUP_WEB_TOOLS     yes or no: install the gateway's own packages of web tools [no]
 #   CLAUDCODE_SETUP_CLAUDE_CODE   yes or no: set Claude Code up [no]
 set -eu
 
@@ -20,6 +21,7 @@ set -eu
 claudcode_setup() {
 
 base_url='@BASE_URL@'
+wheel='@WHEEL@' archives='@ARCHIVES@'
 newline='
 '
 key='' language='' folder='' model='' models='' python='' draft='' terminal='' echo_off=''
@@ -256,7 +258,28 @@ install_packages() {
     fi
     if ! "install_$language"; then
         say "The packages are not installed. The project is complete otherwise: see its README.md."
+    elif [ -n "$wheel$archives" ] &&
+        agreed CLAUDCODE_SETUP_WEB_TOOLS 'Install the packages for web tools too?' no &&
+        ! "install_web_tools_$language"; then
+        say 'The packages for web tools are not installed. Nothing else needs them.'
     fi
+}
+
+install_web_tools_python() {
+    ( cd "$folder" && .venv/bin/python -m pip install --disable-pip-version-check --quiet \
+        "$base_url/packages/$wheel" ) </dev/null
+}
+
+# Each archive stands as NAME=FILE; npm keeps NAME in package.json for what it finds there.
+install_web_tools_typescript() {
+    (
+        cd "$folder" || exit 1
+        set --
+        for archive in $archives; do
+            set -- "$@" "${archive%%=*}@$base_url/packages/${archive#*=}"
+        done
+        npm install --no-audit --no-fund --loglevel=error "$@"
+    ) </dev/null
 }
 
 claude_code_python() {

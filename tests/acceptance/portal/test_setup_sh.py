@@ -205,6 +205,34 @@ def test_packages_that_cannot_be_installed_leave_a_project(machine, newcomer, to
     assert (machine.project / "hello.ts").exists()
 
 
+@pytest.mark.parametrize(
+    ("served", "asked"),
+    [
+        (["claudcode-mcp-server-1.0.1.tgz", "claudcode-hono-mcp-1.0.1.tgz"], True),
+        ([], False),
+    ],
+)
+def test_web_tools_are_installed_from_the_gateway(machine, newcomer, tools, served, asked):
+    """A stand-in for npm notes what it is told; tests/acceptance/packages use the real one."""
+    path = Path(tools("node"))
+    told = path / "told"
+    (path / "npm").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>"{told}"\n')
+    (path / "npm").chmod(0o755)
+    machine.script = scripts.shell(newcomer.base_url, scripts.offered(served))
+    done = machine.setup(
+        newcomer.secret, INSTALL="yes", WEB_TOOLS="yes", LANGUAGE="typescript", PATH=str(path)
+    )
+    assert done.returncode == 0, done.stderr
+    _project, *web_tools = told.read_text().splitlines()
+    root = f"{newcomer.base_url}/packages"
+    wanted = [
+        f"install --no-audit --no-fund --loglevel=error"
+        f" claudcode-mcp-server@{root}/claudcode-mcp-server-1.0.1.tgz"
+        f" @hono/mcp@{root}/claudcode-hono-mcp-1.0.1.tgz"
+    ]
+    assert web_tools == (wanted if asked else [])
+
+
 def test_an_unknown_word_is_refused(machine, newcomer):
     assert "say uninstall" in machine.setup(newcomer.secret, "instal").stderr
 
