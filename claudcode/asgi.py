@@ -20,6 +20,7 @@ django_application = get_asgi_application()  # Sets Django up; what follows need
 
 from claudcode import checks, health  # noqa: E402
 from claudcode.engines.children import end_with_parent  # noqa: E402
+from claudcode.metrics.endpoint import Metrics  # noqa: E402
 from operators.sockets import SignedInSocket, refuse  # noqa: E402
 from proxy.application import application as data_plane  # noqa: E402
 from usage.dashboard.consumers import LiveUsage  # noqa: E402
@@ -31,6 +32,7 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 if settings.SUPERVISED:
     end_with_parent()
 checks.refuse_wrong_settings()
+metrics = Metrics(data_plane)
 
 
 async def root(scope: Any, receive: Any, send: Any) -> None:
@@ -53,6 +55,7 @@ router = ProtocolTypeRouter(
                 route(r"^tavily/", web_tools),
                 route(r"^healthz$", health.healthz),
                 route(r"^readyz$", health.readyz),
+                route(r"^metrics$", metrics),
                 route(r"^$", root),
                 route(r"", django_application),
             ]
@@ -63,7 +66,7 @@ router = ProtocolTypeRouter(
                 route(r"", refuse),
             ]
         ),
-        "lifespan": tool_sessions.lifespan,
+        "lifespan": metrics.around(tool_sessions.lifespan),
     }
 )
 

@@ -23,6 +23,7 @@ TAG = "claudcode"
 VALKEY_SCHEMES = frozenset({"redis", "rediss", "unix"})
 LOG_LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 SECRET_KEY_LENGTH_MIN = 50
+METRICS_TOKEN_LENGTH_MIN = 20
 
 # id, setting, least, most, what to know when choosing a value.
 RANGES: tuple[tuple[str, str, float, float, str], ...] = (
@@ -182,6 +183,25 @@ def _trusted_proxies() -> Findings:
             yield _error(
                 "E008",
                 f"CLAUDCODE_TRUSTED_PROXIES holds {cidr!r}, which is no network.",
+                "Give CIDRs by commas: 10.0.0.0/8,fd00::/8.",
+            )
+
+
+@_checks.append
+def _metrics() -> Findings:
+    if settings.METRICS_TOKEN and len(settings.METRICS_TOKEN) < METRICS_TOKEN_LENGTH_MIN:
+        yield _error(
+            "E080",
+            f"CLAUDCODE_METRICS_TOKEN is shorter than {METRICS_TOKEN_LENGTH_MIN} characters.",
+            "Set it to the output of `openssl rand -hex 32`.",
+        )
+    for cidr in settings.METRICS_NETWORKS:
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError:
+            yield _error(
+                "E081",
+                f"CLAUDCODE_METRICS_NETWORKS holds {cidr!r}, which is no network.",
                 "Give CIDRs by commas: 10.0.0.0/8,fd00::/8.",
             )
 

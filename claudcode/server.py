@@ -4,11 +4,17 @@
 """
 
 import argparse
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
 
 import django
 import uvicorn
 
 from claudcode import env
+
+logger = logging.getLogger(__name__)
 
 # Longer than the 60 s that reverse proxies and SDKs keep an idle connection, so that it is never
 # we who close one at the moment a request is sent into it.
@@ -26,14 +32,39 @@ def main() -> None:
     django.setup()
     from django.conf import settings
 
-    from claudcode.http import BoundedProtocol
-
     parser = argparse.ArgumentParser(prog="python -m claudcode.server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--shutdown", type=int, default=settings.SHUTDOWN_SECONDS_MAX)
     options = parser.parse_args()
+    scraped = bool(settings.METRICS_TOKEN or settings.METRICS_NETWORKS)
+    with _shared_folder(options.workers > 1 and scraped):
+        _run(options)
+
+
+@contextlib.contextmanager
+def _shared_folder(wanted: bool) -> Iterator[None]:
+    """Give the workers a folder where they leave each other their counts, if one can be made."""
+    if not wanted:
+        yield
+        return
+    try:
+        folder = tempfile.TemporaryDirectory(
+            prefix="claudcode-metrics-", ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        logger.warning("/metrics shows one worker's counts: there is no room to share: %s", error)
+        yield
+        return
+    with folder as path:
+        env.export("CLAUDCODE_METRICS_FOLDER", path)
+        yield
+
+
+def _run(options: argparse.Namespace) -> None:
+    from claudcode.http import BoundedProtocol
+
     uvicorn.run(
         "claudcode.asgi:application",
         host=options.host,

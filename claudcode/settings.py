@@ -58,6 +58,19 @@ TRUSTED_PROXIES = env.csv(
     "",
     "CIDRs of reverse proxies whose `X-Forwarded-For` is believed, by commas.",
 )
+METRICS_TOKEN = env.secret(
+    "CLAUDCODE_METRICS_TOKEN",
+    "Opens `/metrics` as `Authorization: Bearer`; 20 characters or more."
+    " Without it and without networks there is no `/metrics`.",
+)
+METRICS_NETWORKS = env.csv(
+    "CLAUDCODE_METRICS_NETWORKS", "", "CIDRs that may read `/metrics` without a token, by commas."
+)
+METRICS_FOLDER = env.text(
+    "CLAUDCODE_METRICS_FOLDER",
+    "",
+    "Set by the server for its processes: where they leave each other their counts.",
+)
 LOG_LEVEL = env.text(
     "CLAUDCODE_LOG_LEVEL", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`; logs are JSON lines."
 ).upper()

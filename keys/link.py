@@ -105,6 +105,11 @@ class Link:
         reply.add_done_callback(_look)
         return reply
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._transport is not None
+
     async def close(self) -> None:
         """Close the connection; calls under way raise `ReplyLost`."""
         self._break("the link was closed")

@@ -39,6 +39,8 @@ from proxy.upstream import UpstreamClient
 from proxy.upstreams import Upstreams
 from proxy.usage import UsageEndpoint
 from proxy.waiting import Waiting
+from usage.core.tally import OTHER
+from usage.counting import tally
 
 logger = logging.getLogger(__name__)
 
@@ -243,6 +245,7 @@ class Application:
     async def _refuse(self, call: Call, error: GatewayError) -> None:
         if call.started:
             return
+        tally.count("refusals", error.wire_type)
         if isinstance(error, NotFound | WrongMethod) and call.policy is None:
             with contextlib.suppress(GatewayError):
                 await self._gateway.identify(call)
@@ -251,6 +254,9 @@ class Application:
         await call.refuse(error)
 
     def _log(self, call: Call, began: float) -> None:
+        path = normalise(call.path)
+        known = path if path in self._routes else OTHER
+        tally.count("requests", known, f"{call.status // 100}xx" if call.status else "none")
         logger.log(
             _level(call.status),
             "answered",

@@ -59,6 +59,7 @@ class Call:
         "policy",
         "query",
         "raw_headers",
+        "read_at",
         "request_id",
         "scope",
         "started",
@@ -79,6 +80,7 @@ class Call:
         self.raw_headers: Headers = scope["headers"]
         self.headers = dict(reversed(self.raw_headers))
         self.request_id = "req_" + new_id()
+        self.read_at = 0.0  # When its body was whole; 0 once that was counted.
         self.hung_up = False
         self.started = False
         self.status = 0

@@ -32,6 +32,7 @@ from proxy.response_cache import ResponseCache
 from proxy.settler import Settler
 from proxy.upstream import UpstreamBroken
 from usage.core.event import Closing, ExchangeStatus
+from usage.counting import tally
 
 logger = logging.getLogger(__name__)
 
@@ -270,6 +271,7 @@ class Carrier:
     def _settle(self, exchange: Exchange, status: ExchangeStatus, error_type: str) -> Closing:
         """Charge the exchange as it stands and learn from it."""
         closing, metered = exchange.closing(status, error_type)
+        tally.exchange(exchange.model.id, closing)
         self._settler.settle(exchange.settlement(closing))
         ours = not exchange.cache_source and exchange.meter is not None
         if ours and metered.reported and not metered.estimated:

@@ -42,6 +42,7 @@ from proxy.settler import Settler
 from proxy.upstream import Answer
 from proxy.upstreams import Ask, Held, Trail, Upstreams
 from proxy.waiting import Waiting
+from usage.counting import tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +194,11 @@ class Gateway:
         encoding = call.headers.get(b"content-encoding", b"identity").strip().lower()
         if encoding not in (b"identity", b""):
             raise BadRequest("Compressed request bodies are not supported. Send plain JSON.")
-        return await call.read_body(
+        body = await call.read_body(
             self.bodies, self.bounds.body_bytes_max, self.bounds.body_seconds_max
         )
+        call.read_at = time.monotonic()
+        return body
 
     def permit(self, policy: KeyPolicy, published: Published, model: str) -> CatalogueModel:
         """Return the catalogue's entry of `model`. Raises `Forbidden`, or `Unavailable` while the
@@ -227,6 +230,9 @@ class Gateway:
         Raises `UpstreamFailed`, `Overloaded`.
         """
         exchange.sent_upstream = True
+        if call.read_at:
+            tally.overhead.observe(time.monotonic() - call.read_at)
+            call.read_at = 0.0  # What else is asked for this call comes after upstream's time.
         trail, request = Trail(), exchange.request
         try:
             return await self.ask_upstream(

@@ -24,6 +24,7 @@ from proxy.core.denial import rate_limited
 from proxy.core.errors import Forbidden, NeverAdmitted, RateLimited, duration
 from proxy.response_cache import entry_name
 from usage.core.event import CacheOutcome, ExchangeStatus, Opening, encode_opening
+from usage.counting import tally
 from webtools.core import stored
 from webtools.core.calls import ToolCall, credits_used
 from webtools.core.stored import TTL_S, Stored
@@ -220,6 +221,7 @@ class WebTools:
 
     def _settle(self, exchange: ToolExchange, status: ExchangeStatus, **charge: Any) -> None:
         closing = exchange.closing(status, **charge)
+        tally.tool_call(exchange.model, closing)
         self._parts.settler.settle(exchange.settlement(closing))
 
 

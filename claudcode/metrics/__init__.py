@@ -1,0 +1,1 @@
+"""`/metrics` for Prometheus: counts of every process of this server, and what the stores say."""
