@@ -93,6 +93,8 @@ class Abandonment:
 
 # Returns the abandonment that the ledger has of an exchange of a shard, `None` if it has none.
 # Raises `LimiterUnavailable`.
+# Returns whether the ledger has an exchange of a shard as settled. Raises `LimiterUnavailable`.
+IsSettled = Callable[[int, str], Awaitable[bool]]
 FindAbandonment = Callable[[int, str], Awaitable[Abandonment | None]]
 
 
@@ -100,9 +102,16 @@ async def _none_known(_shard: int, _exchange_id: str) -> None:
     return None
 
 
+async def _not_settled(_shard: int, _exchange_id: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How an exchange is charged. `closing` is the JSON of `usage.core.event.Closing`."""
+    """How an exchange is charged. `closing` is the JSON of `usage.core.event.Closing`.
+
+    `admitted_ms` is when the store let it in, by the store's clock; 0 if nobody knows.
+    """
 
     shard: int
     exchange_id: str
@@ -111,6 +120,7 @@ class Settlement:
     tokens: int
     nanousd: int
     closing: bytes
+    admitted_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +168,14 @@ class Limiter:
         *,
         lease_ttl_ms: int,
         abandonment: FindAbandonment = _none_known,
+        is_settled: IsSettled = _not_settled,
         seconds_max: float = 1.0,
         now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._valkey = valkey
         self._history = history
         self._abandonment = abandonment
+        self._is_settled = is_settled
         self._lease_ttl_ms = lease_ttl_ms
         self._now_ms = now_ms
         self._failures = 0
@@ -214,13 +226,18 @@ class Limiter:
         return verdict
 
     async def settle(self, settlement: Settlement, *, again: bool) -> bytes:
-        """Charge the exchange, free its lease, append its ledger event and return the event's id.
+        """Charge the exchange, free its lease, append its ledger event and return the event's id,
+        which is empty if the ledger turns out to have it.
 
         `again` says that an earlier try may have gone through unseen. Raises `LimiterUnavailable`;
         the caller tries again until it passes.
         """
         event_id = await self._settle(settlement, "again" if again else "settle")
-        return event_id or await self.settle_lost(settlement)
+        if event_id:
+            return event_id
+        if again and await self._is_settled(settlement.shard, settlement.exchange_id):
+            return b""  # And so the windows count it, which were loaded from there.
+        return await self.settle_lost(settlement)
 
     async def settle_lost(self, settlement: Settlement) -> bytes:
         """Charge and record an exchange that the store has forgotten; return the event's id."""
@@ -277,6 +294,7 @@ class Limiter:
                 settlement.closing,
                 settlement.scopes if whole else "",
                 settlement.opening if whole else b"",
+                settlement.admitted_ms,
                 *((before.tokens, before.nanousd, before.at_ms) if before else ()),
             ],
         )

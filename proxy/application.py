@@ -152,6 +152,7 @@ class Application:
             self._valkey,
             history,
             abandonment=history.abandonment,
+            is_settled=history.is_settled,
             lease_ttl_ms=settings.LEASE_TTL_S * 1000,
             seconds_max=settings.VALKEY_SECONDS_MAX,
         )

@@ -26,12 +26,23 @@ class LedgerHistory:
         except DatabaseUnavailable as error:
             raise LimiterUnavailable(f"the ledger cannot be read: {error}") from error
 
+    async def is_settled(self, shard: int, exchange_id: str) -> bool:
+        """Answer `keys.limiter.IsSettled`."""
+        try:
+            return await self._database.call(_is_settled, shard, exchange_id)
+        except DatabaseUnavailable as error:
+            raise LimiterUnavailable(f"the ledger cannot be read: {error}") from error
+
     async def abandonment(self, shard: int, exchange_id: str) -> Abandonment | None:
         """Answer `keys.limiter.FindAbandonment`."""
         try:
             return await self._database.call(_abandonment, shard, exchange_id)
         except DatabaseUnavailable as error:
             raise LimiterUnavailable(f"the ledger cannot be read: {error}") from error
+
+
+def _is_settled(shard: int, exchange_id: str) -> bool:
+    return exchange_id in ledger.settled_among(shard, [exchange_id])
 
 
 def _abandonment(shard: int, exchange_id: str) -> Abandonment | None:

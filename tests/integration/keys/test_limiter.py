@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -161,6 +162,49 @@ async def test_an_exchange_that_the_store_forgot_counts_as_its_holder_says(limit
     assert await standing(limiter) == (1, 70, 0, 0)
     [(_id, event)] = valkey.xrange("{s00}:events")
     assert (event[b"k"], event[b"o"]) == (b"k1.0", b'{"opening": 1}')
+
+
+@pytest.mark.parametrize(
+    ("in_ledger", "charged", "events"),
+    [
+        pytest.param(False, 70, 1, id="what was charged is gone with the store"),
+        pytest.param(True, 0, 0, id="the ledger has it, and windows loaded from there"),
+    ],
+)
+async def test_to_settle_again_after_the_store_was_emptied(
+    valkey, valkey_url, clock, ledger, in_ledger, charged, events
+):
+    async def is_settled(_shard, _exchange):
+        return in_ledger
+
+    async with (
+        Redis.from_url(valkey_url) as client,
+        Limiter(
+            client, ledger, is_settled=is_settled, lease_ttl_ms=TTL_MS, now_ms=clock
+        ) as limiter,
+    ):
+        verdict = await admit(limiter)
+        settlement = replace(a_settlement(), admitted_ms=verdict.now_ms)
+        await limiter.settle(settlement, again=False)  # Let its reply be lost.
+        valkey.flushdb()
+        clock.now_ms += 1
+        await limiter.peek(POLICY)  # Loads the windows.
+        await limiter.settle(settlement, again=True)
+        assert (await standing(limiter))[1] == charged
+        assert len(told(valkey)) == events
+
+
+async def test_to_settle_again_what_was_charged_as_lost_charges_nothing_more(
+    limiter, valkey, clock
+):
+    verdict = await admit(limiter)
+    settlement = replace(a_settlement(), admitted_ms=verdict.now_ms)
+    valkey.flushdb()
+    clock.now_ms += 1
+    await limiter.peek(POLICY)
+    await limiter.settle(settlement, again=False)  # Let its reply be lost.
+    await limiter.settle(settlement, again=True)
+    assert (await standing(limiter))[1] == 70
 
 
 async def test_a_void_frees_everything_and_is_recorded(limiter, valkey):
