@@ -25,6 +25,8 @@ HEAD_SECONDS_MAX = 30.0
 # Requests that wait behind the one being answered. Hardly any client sends two at once, and one
 # read of the socket could hold thousands.
 PIPELINED_MAX = 256
+# Who may ask for a WebSocket, and how; whatever else names one is answered as if it had not.
+SOCKETS = ((b"/usage/live", b"GET"),)
 
 _MALFORMED = "400 Bad Request", "This is not a valid HTTP/1.1 request."
 _TOO_LARGE = (
@@ -151,7 +153,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _should_upgrade(self) -> bool:
-        return not self.url.startswith(b"/v1") and super()._should_upgrade()
+        asked = self.url.partition(b"?")[0], self.parser.get_method()
+        return asked in SOCKETS and super()._should_upgrade()
 
     @property
     def _idle(self) -> bool:

@@ -237,7 +237,7 @@ async def test_few_requests_wait_behind_one(application, client):
     assert statuses(await client.all()) == [200] * (1 + http.PIPELINED_MAX) + [400]
 
 
-@pytest.mark.parametrize("path", ["/v1/messages", "/elsewhere"])
+@pytest.mark.parametrize("path", ["/v1/messages", "/elsewhere", "/usage/live"])
 @pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"TLS/1.0"])
 async def test_an_upgrade_is_ignored_body_and_all(client, caplog, path, protocol):
     lines = b"connection: upgrade, http2-settings", b"upgrade: " + protocol, b"http2-settings: AA"
