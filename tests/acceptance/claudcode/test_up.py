@@ -187,7 +187,7 @@ def test_the_simulator_is_announced(up):
 
 def test_the_page_at_the_root_names_the_base_url(up):
     with urllib.request.urlopen(up.base_url) as page:
-        assert f"curl {up.base_url}/v1/messages" in page.read().decode()
+        assert f"{up.base_url}/v1/messages" in page.read().decode()
 
 
 def test_a_key_issued_by_another_command_works_at_once(up):
