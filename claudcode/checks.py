@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, transaction
 
 from claudcode import mail, stores
+from operators.oidc import configuration
 from proxy import accounts, credentials
 from proxy.core.account import BadAddress, parse_base_url
 from proxy.models import UpstreamAccount
@@ -215,6 +216,12 @@ def _proxy_of_https() -> Findings:
             " redirected, and all failed sign-ins seem to come from the proxy.",
             id="claudcode.W002",
         )
+
+
+@_checks.append
+def _single_sign_on() -> Findings:
+    for message, hint in configuration.faults():
+        yield _error("E065", message, hint)
 
 
 @_checks.append

@@ -93,6 +93,37 @@ SIGN_IN_FAILURES_MAX = env.integer(
     "CLAUDCODE_SIGN_IN_FAILURES_MAX", 10, "Failed sign-ins after which an address has to wait."
 )
 SIGN_IN_LOCK_S = env.integer("CLAUDCODE_SIGN_IN_LOCK_S", 900, "How long it has to wait then.")
+OIDC_ISSUER = env.text(
+    "CLAUDCODE_OIDC_ISSUER",
+    "",
+    "Issuer of the OpenID provider that operators may sign in with. Unset: passwords alone.",
+)
+OIDC_CLIENT_ID = env.text("CLAUDCODE_OIDC_CLIENT_ID", "", "What the provider calls us.")
+OIDC_CLIENT_SECRET = env.secret("CLAUDCODE_OIDC_CLIENT_SECRET", "By what it knows us.")
+OIDC_NAME = env.text("CLAUDCODE_OIDC_NAME", "single sign-on", "What the button is called.")
+OIDC_SCOPES = env.csv(
+    "CLAUDCODE_OIDC_SCOPES", "openid,email,profile", "What the provider is asked for, by commas."
+)
+OIDC_DOMAINS = env.csv(
+    "CLAUDCODE_OIDC_DOMAINS", "", "Domains of verified e-mail addresses, by commas. Unset: any."
+)
+OIDC_GROUPS_CLAIM = env.text(
+    "CLAUDCODE_OIDC_GROUPS_CLAIM", "groups", "Claim of the ID token that holds groups."
+)
+OIDC_ROLES = env.csv(
+    "CLAUDCODE_OIDC_ROLES",
+    "",
+    "Roles by group, `staff=viewer,sre=admin`, set at every such sign-in; without one it is"
+    " refused. Unset: roles are given in the console.",
+)
+OIDC_CREATE = env.boolean(
+    "CLAUDCODE_OIDC_CREATE", False, "Make accounts at the first sign-in of who has a role."
+)
+OIDC_SECOND_FACTOR = env.csv(
+    "CLAUDCODE_OIDC_SECOND_FACTOR",
+    "",
+    "Values of `amr` or `acr`, such as `mfa`, that stand for our own second factor. Unset: none.",
+)
 HSTS_S = env.integer(
     "CLAUDCODE_HSTS_S",
     31_536_000,

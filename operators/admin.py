@@ -18,11 +18,14 @@ from unfold.decorators import action, display
 
 from keys.admin.base import ServiceAdmin, acting
 from operators import services
-from operators.forms import OperatorForm
+from operators.forms import OperatorForm, SignInForm
 
 for model in (User, Group, TOTPDevice, StaticDevice):
     if admin.site.is_registered(model):
         admin.site.unregister(model)
+
+admin.site.login_form = SignInForm
+admin.site.login_template = "admin/operators/sign_in.html"
 
 CHANGEABLE = ("email", "first_name", "last_name", "is_active")
 SHOWN = ("second_factor", "last_login", "date_joined", "is_superuser")

@@ -1,10 +1,15 @@
 """What is asked at sign-in, and of an account. The services check it again."""
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from unfold.forms import AdminOwnPasswordChangeForm
+from django.urls import reverse
+from django.utils.http import urlencode
+from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
+
+from operators.oidc.configuration import configured
 
 CODE_LENGTH_MAX = 20
 
@@ -25,6 +30,20 @@ class CodeForm(forms.Form):
             }
         ),
     )
+
+
+class SignInForm(AuthenticationForm):
+    """A name and a password, and where else one can sign in."""
+
+    def single_sign_on(self) -> str:
+        """Return the provider's name, nothing when there is none."""
+        return settings.OIDC_NAME if configured() else ""
+
+    def single_sign_on_href(self) -> str:
+        """Return the address that leads to the provider, and back to the page that was wanted."""
+        wanted = self.request.GET.get("next", "") if self.request else ""
+        begin = reverse("operators:oidc_begin")
+        return f"{begin}?{urlencode({'next': wanted})}" if wanted else begin
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):

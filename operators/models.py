@@ -27,6 +27,27 @@ class TemporaryPassword(models.Model):
         return f"since {self.created_at:%Y-%m-%d %H:%M}"
 
 
+class ExternalIdentity(models.Model):
+    """Whom an identity provider knows the account as. It never goes by an e-mail address."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="external_identities"
+    )
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    used_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("issuer", "subject"), name="external_identity_once"),
+            models.UniqueConstraint(fields=("user", "issuer"), name="external_identity_of_account"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.subject} of {self.issuer}"
+
+
 class AuthenticatorApp(TOTPDevice):  # type: ignore[misc]
     """django-otp's device, in its table, with a key that is sealed at rest."""
 

@@ -16,6 +16,8 @@ from operators.models import TemporaryPassword
 
 # The id of the factor by which this session was confirmed: another factor confirms it anew.
 CONFIRMED_BY = "second_factor"
+# The identity provider saw a second factor, and CLAUDCODE_OIDC_SECOND_FACTOR believes it.
+VOUCHED = "second_factor_vouched"
 
 
 class Step(enum.Enum):
@@ -40,8 +42,10 @@ def owed(user: User, session: SessionBase) -> Step | None:
         )
         .get()
     )
-    if factor_id is not None and session.get(CONFIRMED_BY) != factor_id:
+    vouched = session.get(VOUCHED) is True
+    if not vouched and factor_id is not None and session.get(CONFIRMED_BY) != factor_id:
         return Step.CODE
     if temporary:
         return Step.PASSWORD
-    return Step.ENROL if settings.REQUIRE_2FA and factor_id is None else None
+    enrol = settings.REQUIRE_2FA and not vouched and factor_id is None
+    return Step.ENROL if enrol else None

@@ -7,7 +7,10 @@ from axes.utils import reset
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
+from operators.oidc.accounts import identity_forget
 from operators.services import password_reset, second_factor_remove
+
+OF_AN_ACCOUNT = ("password", "second_factor", "single_sign_on")
 
 
 class Command(BaseCommand):
@@ -17,21 +20,29 @@ class Command(BaseCommand):
         parser.add_argument("username", nargs="?")
         parser.add_argument("--password", action="store_true", help="print a temporary password")
         parser.add_argument("--second-factor", action="store_true", help="remove it")
+        parser.add_argument(
+            "--single-sign-on",
+            action="store_true",
+            help="forget whom the provider knows the account as; the next sign-in links it anew",
+        )
         parser.add_argument("--unlock", action="store_true", help="let every address sign in")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        if not any(options[name] for name in ("password", "second_factor", "unlock")):
-            raise CommandError("Say what: --password, --second-factor or --unlock.")
+        if not any(options[name] for name in (*OF_AN_ACCOUNT, "unlock")):
+            raise CommandError("Say what: --password, --second-factor, --single-sign-on, --unlock.")
         if options["unlock"]:
             reset()
             self.stderr.write("No address has to wait any more.")
-        if options["password"] or options["second_factor"]:
+        if any(options[name] for name in OF_AN_ACCOUNT):
             self._rescue(_account(options["username"]), options)
 
     def _rescue(self, user: User, options: dict[str, Any]) -> None:
         if options["second_factor"]:
             done = second_factor_remove(user=user, acting_user=None)
             self.stderr.write("Second factor removed." if done else "There was no second factor.")
+        if options["single_sign_on"]:
+            done = identity_forget(user=user, acting_user=None)
+            self.stderr.write("Link removed." if done else "There was no link.")
         if options["password"]:
             self.stdout.write(password_reset(user=user, acting_user=None))
             self.stderr.write("Shown this once. It is replaced at the first sign-in.")
