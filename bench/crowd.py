@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from django.db import connection, transaction
 
+from usage.folding import fold_all
 from usage.statements import SUM_UP
 
 TEAMS, OWNERS, PLANS = 2_000, 20_000, 5
@@ -113,9 +114,10 @@ def fill(*, keys: int, rows: int, say: Callable[[str], None]) -> None:
     with _without_indexes("usage_ledgerentry"), _without_indexes("usage_hourlyrollup"):
         _in_batches(_LEDGER, rows, told, "exchanges", rows=rows, keys=keys)
         told("summing up")
+        fold_all()
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL work_mem = '1GB'")
-            cursor.execute(SUM_UP.replace("WHERE apikey_id = ANY(%s)", ""))
+            cursor.execute(SUM_UP.replace("WHERE apikey_id = ANY(%s::bigint[])", ""))
         told("indexes")
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")

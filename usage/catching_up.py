@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils import timezone
 
+from usage.folding import hold
 from usage.models import Backfill, LedgerEntry, SessionRollup
 from usage.rolling import BEGIN, END, STEP, TABLES
 
@@ -38,6 +39,7 @@ def tend(seconds_max: float = SECONDS_MAX) -> None:
 def add_batch(size: int = BATCH) -> int:
     """Add the next entries to the roll-ups; return how many, 0 when all are there."""
     with transaction.atomic(), connection.cursor() as cursor:
+        hold()
         position = Backfill.objects.select_for_update().first()
         if position is None:
             return 0
@@ -59,9 +61,10 @@ def rebuild() -> None:
     """Empty the roll-ups and begin to add all of the ledger again; `tend` goes on with it."""
     names = ", ".join(table.name for table in TABLES)
     with transaction.atomic(), connection.cursor() as cursor:
+        hold()
         # Nobody writes to the ledger from here to the commit.
         cursor.execute("LOCK TABLE usage_ledgerentry IN SHARE ROW EXCLUSIVE MODE")
-        cursor.execute(f"TRUNCATE usage_backfill, {names}")
+        cursor.execute(f"TRUNCATE usage_backfill, usage_rollupdelta, {names}")
         cursor.execute(BEGIN)
 
 

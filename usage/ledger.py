@@ -8,6 +8,7 @@ The only module that writes the ledger and its roll-up. For each shard, and batc
     4  commit
     5  set `{sNN}:drained` to the last event read
     6  trim the stream, but for what a window's cold start may still read
+    7  when all shards are done, add what they wrote to the roll-ups of dashboards (`usage.folding`)
 
 Killed before 4, nothing happened. Killed between 4 and 5, the batch is read again and inserts
 nothing, since each row is keyed by its exchange, so nothing is added to the roll-up either. The
@@ -33,6 +34,7 @@ from redis import Redis
 from keys import valkey
 from keys.limiter import shard_tag
 from usage.core.event import ExchangeStatus, join, parse_anchors
+from usage.folding import fold
 from usage.models import DeadLetter, LedgerEntry
 from usage.statements import RECORD
 
@@ -72,6 +74,7 @@ def drain(client: Redis | None = None) -> int:
         if max(counts, default=0) < settings.DRAIN_BATCH:
             break
     _trim(client)
+    fold()
     return total
 
 

@@ -1,10 +1,13 @@
-"""How ledger rows become the roll-ups of dashboards: the trigger, its backfill, what verifies them.
+"""How ledger rows become the roll-ups of dashboards: the trigger, the fold, what verifies them.
 
-A trigger of the ledger, not the drain's statement, so that whoever writes the ledger writes these
-too, in the same statement: the drain, the release before it, a demonstration. What an insertion
-adds, a deletion takes off; a late settlement takes off the abandonment that it replaces.
+A trigger of the ledger, not the drain's statement, so that whoever writes the ledger is counted:
+the drain, the release before it, a demonstration. In the same statement it notes what changed in
+`usage_rollupdelta`: what an insertion adds, a deletion takes off; a late settlement takes off the
+abandonment that it replaces. `usage.folding` adds the notes of all shards to the roll-ups at once
+and deletes them, in one statement again: at any time roll-ups and notes together are the ledger.
+Everybody's rows are thus locked by one fold for a moment, not by every drain to its commit.
 
-    moved     ledger rows with their sign, and what they are told apart by, of bounded variety
+    moved     notes with their sign, and what they are told apart by, of bounded variety
     quarter   their sums by quarter of an hour, key, team, model, upstream, client and error type
     facet     sums of those by quarter, team and one thing at a time
     usage_keyrollup, usage_grouprollup, usage_latencyrollup, usage_sessionrollup
@@ -60,7 +63,32 @@ _DIMENSIONS = f"""
     CASE WHEN error_type ~ '^([a-z_]{{1,40}})?$' THEN error_type ELSE 'other' END AS error_type"""
 _BUCKETS = f"ARRAY[{', '.join(map(str, BOUNDS))}]::bigint[]"
 _SUMS = ", ".join(ADDED)
-_ADDING = ", ".join(f"sum({name})::bigint AS {name}" for name in ADDED)
+# Postgres' own sum of bigints makes a numeric of each: half of the time that a fold took.
+_ADDING = ", ".join(f"usage_sum({name}) AS {name}" for name in ADDED)
+# What is noted of a ledger row.
+_NOTED = (
+    "apikey_id",
+    "team_id",
+    "admitted_at",
+    "settled_at",
+    "status",
+    "error_type",
+    "model_requested",
+    "model_answered",
+    "upstream",
+    "client_agent",
+    "session_id",
+    "agent_id",
+    "parent_agent_id",
+    "cache",
+    "estimated",
+    "first_byte_ms",
+    "total_ms",
+    *AMOUNTS,
+)
+_COLUMNS = ", ".join(_NOTED)
+
+_SIGNED = ", ".join(f"(sign * {added})::bigint AS {name}" for name, added in ADDED.items())
 
 # Stands for a query of ledger rows with a `sign`.
 _SOURCE = "{source}"
@@ -68,7 +96,7 @@ _MOVED = f"""
 moved AS MATERIALIZED (
     SELECT sign, date_bin('15 minutes', settled_at, '2020-01-01 00:00+00') AS slot,
         apikey_id, coalesce(team_id, 0) AS team_id, {_DIMENSIONS},
-        {", ".join(f"sign * {expression} AS {name}" for name, expression in ADDED.items())},
+        {_SIGNED},
         first_byte_ms, total_ms, status, session_id, agent_id, parent_agent_id, admitted_at,
         settled_at
     FROM ({_SOURCE}) AS entry
@@ -84,7 +112,7 @@ moved AS MATERIALIZED (
     GROUP BY 1, 2, 3, 4
 ), timed AS MATERIALIZED (
     SELECT date_trunc('hour', slot, 'UTC') AS at, apikey_id, team_id, model, measure,
-        width_bucket(milliseconds, {_BUCKETS}) AS bucket, sum(sign)::bigint AS count
+        width_bucket(milliseconds, {_BUCKETS}) AS bucket, usage_sum(sign::bigint) AS count
     FROM moved CROSS JOIN LATERAL (VALUES ('f', first_byte_ms), ('t', total_ms))
         AS timing (measure, milliseconds)
     WHERE milliseconds IS NOT NULL AND status <> 'abandoned'
@@ -164,7 +192,7 @@ LATENCIES = _Table(
     "usage_latencyrollup",
     "holder holder_id grain measure at model bucket",
     "count",
-    f"""SELECT holder, holder_id, grain, measure, by.at, model, bucket, sum(count)::bigint AS count
+    f"""SELECT holder, holder_id, grain, measure, by.at, model, bucket, usage_sum(count) AS count
     FROM timed CROSS JOIN LATERAL (VALUES ('h', at), ('d', {_DAY.format("timed.at")}))
         AS by (grain, at)
     CROSS JOIN LATERAL (VALUES ('a', 0), ('t', nullif(team_id, 0)), ('k', apikey_id))
@@ -177,7 +205,7 @@ SESSIONS = _Table(
     "day apikey_id team_id session_id agent_id parent_agent_id",
     ", ".join(SESSION_SUMS),
     f"""SELECT {_DAY.format("slot")} AS day, apikey_id, team_id, session_id, agent_id,
-        parent_agent_id, {", ".join(f"sum({n})::bigint AS {n}" for n in SESSION_SUMS)},
+        parent_agent_id, {", ".join(f"usage_sum({n}) AS {n}" for n in SESSION_SUMS)},
         min(admitted_at) AS first_at, max(settled_at) AS last_at
     FROM moved WHERE session_id <> ''
     GROUP BY 1, 2, 3, 4, 5, 6""",
@@ -192,11 +220,11 @@ _ROLL_UP = f"""WITH {_MOVED},
     {SESSIONS.insert}"""
 
 _FIRST, END = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
-_SOURCES = {
-    "insert": "SELECT 1 AS sign, * FROM added WHERE exchange_id <= reached",
-    "update": "SELECT 1 AS sign, * FROM added WHERE exchange_id <= reached"
-    " UNION ALL SELECT -1 AS sign, * FROM taken WHERE exchange_id <= reached",
-    "delete": "SELECT -1 AS sign, * FROM taken WHERE exchange_id <= reached",
+_CHANGES = {
+    "insert": f"SELECT 1, {_COLUMNS} FROM added WHERE exchange_id <= reached",
+    "update": f"SELECT 1, {_COLUMNS} FROM added WHERE exchange_id <= reached"
+    f" UNION ALL SELECT -1, {_COLUMNS} FROM taken WHERE exchange_id <= reached",
+    "delete": f"SELECT -1, {_COLUMNS} FROM taken WHERE exchange_id <= reached",
 }
 _NAMES = {
     "insert": "NEW TABLE AS added",
@@ -215,7 +243,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM {told}) THEN RETURN NULL; END IF;
     SELECT exchange_id INTO reached FROM usage_backfill FOR SHARE;
     reached := coalesce(reached, '{END}');
-    {_ROLL_UP.replace(_SOURCE, _SOURCES[event])};
+    INSERT INTO usage_rollupdelta (sign, {_COLUMNS}) {_CHANGES[event]};
     RETURN NULL;
 END $body$"""
 
@@ -226,22 +254,28 @@ CREATE OR REPLACE TRIGGER usage_roll_up_{event} AFTER {event.upper()} ON usage_l
     REFERENCING {_NAMES[event]} FOR EACH STATEMENT EXECUTE FUNCTION usage_roll_up_{event}()"""
 
 
+SUM = """
+CREATE OR REPLACE AGGREGATE usage_sum(bigint) (
+    SFUNC = int8pl, STYPE = bigint, INITCOND = '0', COMBINEFUNC = int8pl, PARALLEL = SAFE
+)"""
 # Whoever writes to the ledger meanwhile waits for the migration; what is there already is left to
 # `catch_up`.
-INSTALL = [statement(event) for event in _SOURCES for statement in (_function, _trigger)]
+INSTALL = [statement(event) for event in _CHANGES for statement in (_function, _trigger)]
 UNINSTALL = [
     statement
-    for event in _SOURCES
+    for event in _CHANGES
     for statement in (
-        f"DROP TRIGGER usage_roll_up_{event} ON usage_ledgerentry",
-        f"DROP FUNCTION usage_roll_up_{event}()",
+        f"DROP TRIGGER IF EXISTS usage_roll_up_{event} ON usage_ledgerentry",
+        f"DROP FUNCTION IF EXISTS usage_roll_up_{event}()",
     )
 ]
 BEGIN = f"""INSERT INTO usage_backfill (exchange_id)
     SELECT '{_FIRST}' WHERE EXISTS (SELECT FROM usage_ledgerentry)"""
 
-_COUNTED = f"""SELECT 1 AS sign, * FROM usage_ledgerentry
-    WHERE exchange_id <= coalesce((SELECT exchange_id FROM usage_backfill), '{END}')"""
+# What the roll-ups are to hold: the ledger without what is noted and not added yet.
+_COUNTED = f"""SELECT 1 AS sign, {_COLUMNS} FROM usage_ledgerentry
+    WHERE exchange_id <= coalesce((SELECT exchange_id FROM usage_backfill), '{END}')
+    UNION ALL SELECT -sign, {_COLUMNS} FROM usage_rollupdelta"""
 
 
 def roll_up(source: str) -> str:
@@ -256,4 +290,14 @@ def compare(table: _Table, sessions_since: dt.datetime) -> str:
 
 STEP = roll_up(
     "SELECT 1 AS sign, * FROM usage_ledgerentry WHERE exchange_id > %s AND exchange_id <= %s"
+)
+# Adds the oldest notes and deletes them.
+FOLD = roll_up("SELECT * FROM note").replace(
+    "WITH ",
+    """WITH note AS (
+    DELETE FROM usage_rollupdelta
+    WHERE id <= (SELECT max(id) FROM (SELECT id FROM usage_rollupdelta ORDER BY id LIMIT %s) AS old)
+    RETURNING *
+), """,
+    1,
 )

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
+from usage.folding import fold_all, hold
 from usage.models import LedgerEntry
 from usage.rolling import TABLES
 from usage.statements import SUM_UP
@@ -22,27 +23,33 @@ _JSON = frozenset({"anchors", "attempts"})
 @transaction.atomic
 def write(apikey_ids: Sequence[int], rows: Iterable[dict[str, Any]]) -> None:
     """Write `rows` of keys that have none yet, and their roll-ups. All of it, or nothing."""
+    hold()
     with connection.cursor() as cursor:
         with cursor.copy(_COPY) as copy:
             for row in rows:
                 copy.write_row([_value(row, name) for name in COLUMNS])
         cursor.execute(SUM_UP, [list(apikey_ids)])
+    fold_all()
     _analyze()
 
 
 @transaction.atomic
 def remove(apikey_ids: Sequence[int]) -> int:
     """Delete every row of these keys and their roll-up; return how many rows there were."""
+    hold()
     with connection.cursor() as cursor:
         ids = [list(apikey_ids)]
-        cursor.execute("DELETE FROM usage_hourlyrollup WHERE apikey_id = ANY(%s)", ids)
-        # Its trigger takes them off what everybody and the teams used.
-        cursor.execute("DELETE FROM usage_ledgerentry WHERE apikey_id = ANY(%s)", ids)
+        mine = "apikey_id = ANY(%s::bigint[])"
+        cursor.execute(f"DELETE FROM usage_hourlyrollup WHERE {mine}", ids)
+        cursor.execute(f"DELETE FROM usage_ledgerentry WHERE {mine}", ids)
         deleted = int(cursor.rowcount)
+        # Takes them off what everybody and the teams used.
+        fold_all()
         for table in ("usage_keyrollup", "usage_sessionrollup"):
-            cursor.execute(f"DELETE FROM {table} WHERE apikey_id = ANY(%s)", ids)
+            cursor.execute(f"DELETE FROM {table} WHERE {mine}", ids)
         cursor.execute(
-            "DELETE FROM usage_latencyrollup WHERE holder = 'k' AND holder_id = ANY(%s)", ids
+            "DELETE FROM usage_latencyrollup WHERE holder = 'k' AND holder_id = ANY(%s::bigint[])",
+            ids,
         )
         return deleted
 

@@ -103,7 +103,7 @@ SET {", ".join(f"{name} = stored.{name} + EXCLUDED.{name}" for name in _ADDED)}
 SUM_UP = f"""
 INSERT INTO usage_hourlyrollup ({", ".join((*_GROUP, *_ADDED))})
 SELECT {_GROUPS}, {_DELTAS}
-FROM (SELECT 1 AS sign, * FROM usage_ledgerentry WHERE apikey_id = ANY(%s)) AS entry
+FROM (SELECT 1 AS sign, * FROM usage_ledgerentry WHERE apikey_id = ANY(%s::bigint[])) AS entry
 GROUP BY 1, 2, 3, 4
 """
 

@@ -9,6 +9,7 @@ from usage.models.rollups import (
     HourlyRollup,
     KeyRollup,
     LatencyRollup,
+    RollupDelta,
     SessionRollup,
 )
 
@@ -24,5 +25,6 @@ __all__ = [
     "LatencyRollup",
     "LedgerEntry",
     "Price",
+    "RollupDelta",
     "SessionRollup",
 ]

@@ -1,4 +1,4 @@
-"""Summary tables derived from the ledger, written in the statement that writes the ledger."""
+"""Summary tables derived from the ledger, and how far those of dashboards are behind it."""
 
 from django.db import models
 from django.db.models import F
@@ -57,7 +57,7 @@ class HourlyRollup(models.Model):
 
 
 class _Summed(models.Model):
-    """What roll-ups for dashboards add up. `usage.rolling` writes them, a trigger runs it."""
+    """What roll-ups for dashboards add up. `usage.rolling` writes them."""
 
     requests = models.BigIntegerField()
     errors = models.BigIntegerField()
@@ -204,6 +204,42 @@ class SessionRollup(models.Model):
                 name="sessionrollup_unique",
             ),
         )
+
+
+class RollupDelta(models.Model):
+    """What the ledger gained or lost (`sign`) and dashboards' roll-ups were not told yet.
+
+    The ledger's trigger notes it, `usage.folding` takes it away within seconds.
+    """
+
+    sign = models.SmallIntegerField()
+    apikey_id = models.BigIntegerField()
+    team_id = models.BigIntegerField(null=True)
+    admitted_at = models.DateTimeField()
+    settled_at = models.DateTimeField()
+    status = text_field()
+    error_type = text_field()
+    model_requested = text_field()
+    model_answered = text_field()
+    upstream = text_field()
+    client_agent = text_field()
+    session_id = text_field()
+    agent_id = text_field()
+    parent_agent_id = text_field()
+    cache = text_field()
+    estimated = models.BooleanField()
+    first_byte_ms = models.BigIntegerField(null=True)
+    total_ms = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    cache_creation_input_tokens = models.BigIntegerField()
+    cache_creation_1h_input_tokens = models.BigIntegerField()
+    cache_read_input_tokens = models.BigIntegerField()
+    web_search_requests = models.BigIntegerField()
+    charged_tokens = models.BigIntegerField()
+    cost_nanousd = models.BigIntegerField()
+    saved_tokens = models.BigIntegerField()
+    saved_nanousd = models.BigIntegerField()
 
 
 class Backfill(models.Model):

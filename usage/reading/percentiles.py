@@ -112,7 +112,7 @@ def _run(
     of_model, named = ("", []) if model is None else (" AND model = %s", [model])
     one = f"""SELECT width_bucket(at, %s::timestamptz[]), bucket, sum(count)::bigint
         FROM usage_latencyrollup
-        WHERE holder = %s AND holder_id = ANY(%s) AND grain = %s AND measure = %s
+        WHERE holder = %s AND holder_id = ANY(%s::bigint[]) AND grain = %s AND measure = %s
             AND at >= %s AND at < %s{of_model}
         GROUP BY 1, 2"""
     measure = "f" if latency is Latency.FIRST_BYTE else "t"

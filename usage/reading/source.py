@@ -33,10 +33,11 @@ class Source:
         """Return the same of some groups alone."""
         numeric = self.column in ("apikey_id", "team_id")
         wanted = [int(name) for name in names] if numeric else list(names)
+        kind = "bigint" if numeric else "text"
         return Source(
             self.table,
             self.grains,
-            f"{self.where} AND {self.column} = ANY(%s)",
+            f"{self.where} AND {self.column} = ANY(%s::{kind}[])",
             (*self.parameters, wanted),
             self.column,
             self.quarters and self.quarters.among(names),
@@ -81,7 +82,7 @@ def _of_groups(scope: Scope, group_by: Group | None, filters: dict[Group, str]) 
     where, parameters = ["facet = %s"], [facet.value if facet else ""]
     teams = _teams(scope, filters)
     if teams is not None:
-        where.append("team_id = ANY(%s)")
+        where.append("team_id = ANY(%s::bigint[])")
         parameters.append(teams)
     else:
         where.append("team_id > 0" if group_by is Group.TEAM else "team_id = 0")
@@ -104,7 +105,7 @@ def _held(scope: Scope) -> tuple[list[str], list[Any]]:
     if scope.holder is Holder.EVERYTHING:
         return [], []
     column = "apikey_id" if scope.holder is Holder.KEYS else "team_id"
-    return [f"{column} = ANY(%s)"], [sorted(scope.ids)]
+    return [f"{column} = ANY(%s::bigint[])"], [sorted(scope.ids)]
 
 
 def _teams(scope: Scope, filters: Mapping[Group, str]) -> list[int] | None:

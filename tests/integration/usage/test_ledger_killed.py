@@ -11,8 +11,9 @@ from django.db import connection
 from tests.ledger_events import a_closing, an_opening, append_event
 from usage import ledger
 from usage.core.event import ExchangeStatus
-from usage.models import HourlyRollup, LedgerEntry
+from usage.models import GroupRollup, HourlyRollup, KeyRollup, LedgerEntry, RollupDelta
 from usage.statements import COMPARE
+from usage.verify import verify
 
 EVENTS = 1_200
 DRAIN_FOR_EVER = """
@@ -52,3 +53,9 @@ def test_drains_killed_while_they_write_lose_nothing_and_count_nothing_twice(
     with connection.cursor() as cursor:
         cursor.execute(COMPARE)
         assert cursor.fetchall() == []
+    assert verify(valkey).differences == ()
+    assert not RollupDelta.objects.exists()
+    for rollup in (KeyRollup, GroupRollup):
+        days = rollup.objects.filter(grain="d")
+        everybody = days.filter(facet="", team_id=0) if rollup is GroupRollup else days
+        assert sum(row.requests for row in everybody) == EVENTS // 2
