@@ -74,14 +74,16 @@ def look_at_upstreams() -> Iterator[Finding]:
         advice = "Set ANTHROPIC_API_KEY, or add an account in the console."
         yield warning("upstream", "The simulator answers: answers are made up.", advice)
     usable: list[Account] = []
+    unusable = False
     for row in UpstreamAccount.objects.filter(enabled=True):
         try:
             usable.append(accounts.load_account(row))
         except (CredentialUnreadable, NotDescribed) as fault:
             advice = "Give its credential again, or disable it."
             yield error(f"upstream {row.name}", str(fault), advice)
+            unusable = True
     usable = usable or list(accounts.load_accounts())
-    if not usable:
+    if not usable and not unusable:
         advice = "Set ANTHROPIC_API_KEY, or add an account in the console."
         yield error("upstream", "There is no account to send to.", advice)
     found = probe.probe_all(usable, seconds_max=UPSTREAM_SECONDS_MAX)

@@ -82,6 +82,8 @@ def test_what_an_exchange_leaves_behind(scrape, asked):
     assert total(found, f"{PREFIX}exchange_duration_seconds_count") >= EXCHANGES
     assert total(found, f"{PREFIX}upstream_attempts_total", "answered") >= EXCHANGES
     assert total(found, f"{PREFIX}requests_total", "2xx") >= EXCHANGES
+    assert found[f"{PREFIX}postgres_pool_connections{{}}"] >= 1
+    assert found[f"{PREFIX}valkey_links{{}}"] >= 1
     assert found[f"{PREFIX}postgres_up{{}}"] == found[f"{PREFIX}valkey_up{{}}"] == 1
 
 

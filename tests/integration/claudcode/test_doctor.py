@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from claudcode import env
 from claudcode.doctor import configured, running, stores
 from claudcode.doctor.findings import Finding, Level, look_all
+from tests import models_server
 from tests.acceptance.installation import new_database
 
 NOWHERE = "127.0.0.1:1"
@@ -141,6 +142,23 @@ def test_plain_ways_to_other_machines_are_warned_of(settings):
     settings.VALKEY_URL = "redis://valkey.internal:6379/0"
     found = levels(list(configured.look_at_encryption()))
     assert found == {"postgres tls": Level.WARNING, "valkey tls": Level.WARNING}
+
+
+@pytest.mark.parametrize(
+    ("answer", "level"),
+    [
+        (models_server.models("claude-a"), Level.OK),
+        (models_server.error(401, "invalid x-api-key"), Level.ERROR),
+    ],
+    ids=["accepted", "refused"],
+)
+def test_an_upstream_that_takes_the_credential_or_not(db, settings, answer, level):
+    with models_server.serving() as upstream:
+        upstream.answer = lambda *_: answer
+        settings.ANTHROPIC_BASE_URL, settings.ANTHROPIC_API_KEY = upstream.url, "a-credential"
+        (found,) = running.look_at_upstreams()
+    assert (found.level, len(upstream.asked)) == (level, 1)
+    assert "a-credential" not in found.seen
 
 
 def test_operators_without_a_second_factor_are_named(db):
