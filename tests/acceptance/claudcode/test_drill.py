@@ -54,6 +54,7 @@ class Load:
     url: str
     secret: str
     answered: list[str] = field(default_factory=list)
+    drain_died: threading.Event = field(default_factory=threading.Event)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -67,6 +68,7 @@ class Load:
             yield
         finally:
             self._stop.set()
+            self.drain_died.set()
             for helper in helpers:
                 helper.join()
 
@@ -80,7 +82,7 @@ class Load:
                 self.answered.append(marker)
 
     def _drain(self) -> None:
-        while not self._stop.wait(0.3):
+        while not self.drain_died.wait(0.3):
             ledger.drain()
         connection.close()
 
@@ -124,10 +126,14 @@ def drill(installation: Installation, tmp_path_factory) -> Drill:
             with load.going_on():
                 wait_until(lambda: len(load.answered) > 20, 60)
                 threading.Event().wait(SECONDS)
-                before = set(load.answered)
-                call_command("backup", str(file))
+                # From here on Valkey alone has what is settled.
+                load.drain_died.set()
                 enough = len(load.answered) + 10
                 wait_until(lambda: len(load.answered) > enough, 60)
+                before = set(load.answered)
+                call_command("backup", str(file))
+                more = len(load.answered) + 10
+                wait_until(lambda: len(load.answered) > more, 60)
         books = {e["headers"]["user-agent"]: e for e in simulator.entries()}
     _destroy(installation)
     return Drill(installation, file, before, books)
