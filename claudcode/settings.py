@@ -37,6 +37,12 @@ SECRET_KEY = env.secret(
     "Signs sessions; 50 random characters. Made for you in the state folder when Postgres"
     " or Valkey is embedded.",
 )
+SECRET_KEY_FALLBACKS = env.csv(
+    "CLAUDCODE_SECRET_KEY_FALLBACKS",
+    "",
+    "Earlier secret keys, by commas: what they signed is still good. Take them away after"
+    " `CLAUDCODE_SESSION_AGE_S_MAX`.",
+)
 DEBUG = env.boolean("CLAUDCODE_DEBUG", False, "Show tracebacks in the browser. Never in public.")
 ALLOWED_HOSTS = env.csv(
     "CLAUDCODE_ALLOWED_HOSTS",

@@ -156,3 +156,20 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites():
     cookies = Client().get(reverse("admin:login")).cookies
     assert cookies["csrftoken"]["httponly"]
     assert cookies["csrftoken"]["samesite"] == "Lax"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fallbacks", "status"),
+    [
+        pytest.param(["the old one"], 200, id="the old key is a fallback"),
+        pytest.param([], 302, id="the old key is forgotten"),
+    ],
+)
+def test_a_session_outlives_a_change_of_the_secret_key(settings, fallbacks, status):
+    settings.SECRET_KEY = "the old one"
+    browser = Client()
+    browser.force_login(an_operator())
+    settings.SECRET_KEY = "the new one"
+    settings.SECRET_KEY_FALLBACKS = fallbacks
+    assert browser.get(reverse("admin:index")).status_code == status
