@@ -413,6 +413,13 @@ UNFOLD = {
     "SITE_TITLE": "ClaudCode",
     "SITE_HEADER": "ClaudCode",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda _request: static("portal/mark.svg"),
+        }
+    ],
     "DASHBOARD_CALLBACK": "claudcode.console.home.dashboard",
     "STYLES": [lambda _request: static("console/console.css")],
     "SCRIPTS": [lambda _request: static("console/console.js")],
