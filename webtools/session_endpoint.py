@@ -1,6 +1,7 @@
 """`/mcp/session`: programs open, renew and close their tool sessions here, with their API key.
 
-    POST   /mcp/session         open one; 201 with its id and how long it lasts unless renewed
+    POST   /mcp/session         open one; 201 with its id and how long it lasts unless renewed,
+                                once gateway processes know of it
     POST   /mcp/session/ID      renew it, or open it again if it was forgotten
     DELETE /mcp/session/ID      close it
 
@@ -114,14 +115,18 @@ class SessionApplication:
 
     async def _hold(self, call: Call, policy: KeyPolicy, known_id: str) -> None:
         terms = await (await self._web_tools.tools()).terms(policy)
-        if known_id:
+        opened = not known_id
+        if opened:
+            known_id = await self._sessions.open(policy.apikey_id)
+            await self._open.spread(policy.apikey_id)
+        else:
             await self._sessions.renew(policy.apikey_id, known_id)
         held = {
-            "session_id": known_id or await self._sessions.open(policy.apikey_id),
+            "session_id": known_id,
             "expires_in_s": self._sessions.ttl_s,
             "web_tools": terms.enabled,
         }
-        await call.answer(200 if known_id else 201, orjson.dumps(held))
+        await call.answer(201 if opened else 200, orjson.dumps(held))
 
 
 application = SessionApplication(data_plane, web_tools)

@@ -37,6 +37,11 @@ TTL_S = 120
 SESSIONS_MAX = 64
 # How soon the sessions of all keys are read again after Valkey did not answer.
 READ_AGAIN_S = 1.0
+# How long an announcement is waited for; without one the session is known when it is read again.
+HEARD_S_MAX = 1.0
+HEARD_LOOK_S = 0.005
+# Valkey tells all processes at once; so long is left to those that are a little behind this one.
+OTHERS_HEAR_S = 0.05
 
 
 class ToolSessions:
@@ -102,6 +107,17 @@ class OpenSessions:
     def is_open(self, apikey_id: int) -> bool:
         """Return whether this key has a session."""
         return self._ends.get(apikey_id, 0.0) > time.monotonic()
+
+    async def spread(self, apikey_id: int) -> None:
+        """Wait until this process has heard of the key's session, and the others may have.
+
+        The next request of a program that opened one may meet any of them. Returns after
+        `HEARD_S_MAX` in any case.
+        """
+        deadline = time.monotonic() + HEARD_S_MAX
+        while not self.is_open(apikey_id) and time.monotonic() < deadline:
+            await asyncio.sleep(HEARD_LOOK_S)
+        await asyncio.sleep(OTHERS_HEAR_S)
 
     def _heard(self, message: bytes | None) -> None:
         if message is None:

@@ -124,3 +124,15 @@ async def test_a_process_that_lost_its_link_catches_up(sessions, processes, clie
     await sessions.open(OTHER)
     await until(lambda: processes[0].is_open(OTHER), 10)
     assert not processes[0].is_open(KEY)
+
+
+async def test_what_is_opened_is_known_when_it_has_spread(sessions, processes):
+    await sessions.open(KEY)
+    await processes[0].spread(KEY)
+    assert processes[0].is_open(KEY)
+
+
+async def test_what_nobody_announces_is_not_waited_for_for_ever(processes):
+    async with asyncio.timeout(30):
+        await processes[0].spread(OTHER)
+    assert not processes[0].is_open(OTHER)
