@@ -63,7 +63,7 @@ _DIMENSIONS = f"""
     CASE WHEN error_type ~ '^([a-z_]{{1,40}})?$' THEN error_type ELSE 'other' END AS error_type"""
 _BUCKETS = f"ARRAY[{', '.join(map(str, BOUNDS))}]::bigint[]"
 _SUMS = ", ".join(ADDED)
-# Postgres' own sum of bigints makes a numeric of each: half of the time that a fold took.
+# Postgres' own sum of bigints makes a numeric of each; this one adds them as they are.
 _ADDING = ", ".join(f"usage_sum({name}) AS {name}" for name in ADDED)
 # What is noted of a ledger row.
 _NOTED = (

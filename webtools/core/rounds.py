@@ -4,7 +4,8 @@ Every round is a stream of upstream's events. What the client gets is one such s
 
     message_start        the first round's; those of later rounds are left out
     content_block_*      of every round, numbered on; less the calls of our tools, which the client
-                         never asked for
+                         never asked for. Text that goes on in the next round stays one block, with
+                         a paragraph between: many clients read the first block alone
     ping                 as it comes
     message_delta        once, at the end: why the last round ended, and what all of them used
     message_stop         once
@@ -30,6 +31,8 @@ _ADDED = (
     "cache_creation_input_tokens",
     "cache_read_input_tokens",
 )
+# Between what Claude says in one round and in the next.
+PARAGRAPH = "\n\n"
 # Where the pieces of a block go. A call's input comes as the text of a JSON object.
 _CARRIED = {
     "text_delta": "text",
@@ -98,8 +101,11 @@ class Rounds:
         self._ours = frozenset(ours)
         self._message: Json = {}
         self._blocks: list[_Block] = []
-        self._seen: list[Json] = []
+        self._seen: list[_Block] = []
         self._given = 0
+        # The block of text that the client still has open, and whether there is any text in it.
+        self._open: int | None = None
+        self._spoken = False
         self._used: Json = {}
         self._size = 0
         self._last: Json = {}
@@ -111,7 +117,7 @@ class Rounds:
 
     def next_round(self) -> None:
         """Begin a round; the one before is over."""
-        self._seen += [block.whole() for block in self._blocks if block.index is not None]
+        self._seen += [block for block in self._blocks if block.index is not None]
         _add(self._used, self._round_usage)
         self._blocks, self._size, self._last, self._round_usage = [], 0, {}, {}
         self._ended = False
@@ -146,16 +152,16 @@ class Rounds:
 
     def finish(self, about: Json) -> bytes:
         """Return the end of the client's stream; `about` goes into the field `claudcode`."""
-        return _frame(self._final(about)) + _frame({"type": "message_stop"})
+        return self._close() + _frame(self._final(about)) + _frame({"type": "message_stop"})
 
     def message(self, about: Json) -> Json:
         """Return the whole answer as one message, for a client that asked for no stream."""
         final = self._final(about)
-        shown = [block.whole() for block in self._blocks if block.index is not None]
+        shown = [*self._seen, *(block for block in self._blocks if block.index is not None)]
         beside = {name: v for name, v in final.items() if name not in ("type", "delta", "usage")}
         usage = self._message.get("usage", {}) | final["usage"]
         whole: Json = self._message | final["delta"] | beside
-        return whole | {"content": [*self._seen, *shown], "usage": usage}
+        return whole | {"content": _joined(shown), "usage": usage}
 
     def _final(self, about: Json) -> Json:
         last = self._last or {"type": "message_delta", "delta": {}}
@@ -177,7 +183,7 @@ class Rounds:
         if kind == "content_block_delta":
             return self._delta(event)
         if kind == "content_block_stop":
-            return self._moved(event)
+            return self._stop(event)
         if kind == "message_start":
             return self._begin(event)
         if kind == "message_delta":
@@ -201,11 +207,38 @@ class Rounds:
         content = event["content_block"]
         if event["index"] != len(self._blocks):
             raise BadRound("blocks out of order")
-        hidden = content["type"] == "tool_use" and content["name"] in self._ours
-        index = None if hidden else self._given
-        self._given += not hidden
-        self._blocks.append(_Block(dict(content), [], [], index))
-        return self._moved(event)
+        if content["type"] == "tool_use" and content["name"] in self._ours:
+            self._blocks.append(_Block(dict(content), [], [], None))
+            return b""
+        first = all(block.index is None for block in self._blocks)
+        if first and content["type"] == "text" and self._open is not None:
+            return self._go_on(dict(content), self._open)
+        closed = self._close()
+        self._blocks.append(_Block(dict(content), [], [], self._given))
+        self._given += 1
+        self._spoken = bool(content.get("text"))
+        return closed + self._moved(event)
+
+    def _go_on(self, content: Json, index: int) -> bytes:
+        """Let a block of text continue the one that the client has open."""
+        self._blocks.append(_Block(content, [], [], index))
+        self._open = None
+        text = (PARAGRAPH if self._spoken else "") + (content.get("text") or "")
+        self._spoken = self._spoken or bool(text)
+        delta = {"type": "text_delta", "text": text}
+        event = {"type": "content_block_delta", "index": index, "delta": delta}
+        return _frame(event) if text else b""
+
+    def _stop(self, event: Json) -> bytes:
+        block = self._blocks[event["index"]]
+        if block.content["type"] != "text":
+            return self._moved(event)
+        self._open = block.index  # Until it is known whether the next round goes on with it.
+        return b""
+
+    def _close(self) -> bytes:
+        index, self._open = self._open, None
+        return b"" if index is None else _frame({"type": "content_block_stop", "index": index})
 
     def _delta(self, event: Json) -> bytes:
         block, delta = self._blocks[event["index"]], event["delta"]
@@ -216,6 +249,7 @@ class Rounds:
             block.content["signature"] = (block.content.get("signature") or "") + delta["signature"]
         elif kind in _CARRIED:
             block.pieces.append(delta[_CARRIED[kind]])
+            self._spoken = self._spoken or bool(delta[_CARRIED[kind]])
         elif kind == "citations_delta":
             block.citations.append(delta["citation"])
         return self._moved(event)
@@ -258,6 +292,21 @@ def next_body(
 def first_body(fields: Json, tools: Sequence[Json]) -> bytes:
     """Return the request with our tools in it, to be answered as a stream."""
     return orjson.dumps(fields | {"tools": list(tools), "stream": True})
+
+
+def _joined(blocks: Iterable[_Block]) -> list[Json]:
+    """Return the blocks as the client's stream numbers them."""
+    found: dict[int, Json] = {}
+    for block in blocks:
+        assert block.index is not None
+        whole = block.whole()
+        before = found.get(block.index)
+        if before is not None:
+            cited = [*(before.get("citations") or []), *(whole.get("citations") or [])]
+            text = before["text"] + (PARAGRAPH if before["text"] else "") + whole["text"]
+            whole = before | {"text": text} | ({"citations": cited} if cited else {})
+        found[block.index] = whole
+    return list(found.values())
 
 
 def _add(total: Json, usage: Json) -> None:
