@@ -16,6 +16,7 @@ from django.db.models.functions import Coalesce, TruncDay
 
 from keys.core.limits import Limit, Unit
 from keys.leads import held_to_teams, led_teams
+from usage.catching_up import reached
 from usage.history import holder_of
 from usage.models import HourlyRollup
 
@@ -29,8 +30,26 @@ SELECT asked.place, coalesce(sum(stored.charged_tokens), 0)::bigint,
     coalesce(sum(stored.cost_nanousd), 0)::bigint
 FROM unnest(%(places)s::int[], %(ids)s::bigint[], %(since)s::timestamptz[])
     AS asked (place, id, since)
-JOIN usage_hourlyrollup AS stored ON stored.{holder}_id = asked.id AND stored.hour >= asked.since
+JOIN usage_hourlyrollup AS stored ON stored.apikey_id = asked.id AND stored.hour >= asked.since
 GROUP BY 1
+"""
+# A team has hours of all its keys; of its days there is one row each. `days` is the first midnight
+# from which days are whole.
+_CHARGED_TO_TEAMS = """
+WITH asked AS (
+    SELECT * FROM unnest(%(places)s::int[], %(ids)s::bigint[], %(since)s::timestamptz[],
+        %(days)s::timestamptz[]) AS asked (place, id, since, days)
+), summed AS (
+    SELECT asked.place, stored.charged_tokens, stored.cost_nanousd
+    FROM asked JOIN usage_hourlyrollup AS stored
+        ON stored.team_id = asked.id AND stored.hour >= asked.since AND stored.hour < asked.days
+    UNION ALL
+    SELECT asked.place, stored.charged_tokens, stored.cost_nanousd
+    FROM asked JOIN usage_grouprollup AS stored
+        ON stored.grain = 'd' AND stored.facet = '' AND stored.team_id = asked.id
+        AND stored.at >= asked.days
+)
+SELECT place, sum(charged_tokens)::bigint, sum(cost_nanousd)::bigint FROM summed GROUP BY 1
 """
 _LAST_USED = """
 SELECT id, (
@@ -205,7 +224,8 @@ def last_used(
 
 
 def charged(limits: Iterable[Limit], now: dt.datetime) -> dict[Limit, int]:
-    """Return what each limit's window was charged, to the hour: never too little.
+    """Return what each limit's window was charged, to the hour: never too little, but for the last
+    second or two of a team.
 
     For windows that Valkey does not know. Of the hour in which a window begins, all is counted.
     """
@@ -224,13 +244,22 @@ def _charged(limits: list[Limit], holder: str, now: dt.datetime) -> dict[Limit, 
         "ids": [holder_of(limit.scope)[f"{holder}_id"] for limit in limits],
         "since": since,
     }
+    if holder == "team":
+        parameters["days"] = _whole_days(since, now)
     with connection.cursor() as cursor:
-        cursor.execute(_CHARGED.format(holder=holder), parameters)
+        cursor.execute(_CHARGED if holder == "apikey" else _CHARGED_TO_TEAMS, parameters)
         sums = {place: amounts for place, *amounts in cursor.fetchall()}
     return {
         limit: sums.get(place, (0, 0))[limit.unit is Unit.NANOUSD]
         for place, limit in enumerate(limits)
     }
+
+
+def _whole_days(since: list[dt.datetime], now: dt.datetime) -> list[dt.datetime]:
+    """Return from which midnight on days are to be read, for each instant: after `now` for none."""
+    if reached() is not None:
+        return [now + DAY] * len(since)  # The days of old entries are not all there yet.
+    return [at if at == midnight(at) else midnight(at) + DAY for at in since]
 
 
 def _reset_at(limit: Limit) -> dt.datetime:

@@ -8,6 +8,7 @@ from keys.core.limits import Limit, Unit
 from tests.factories import a_budget, a_key, a_team
 from tests.ledger_events import a_closing, an_opening, append_event
 from usage import ledger, reports
+from usage.catching_up import rebuild
 from usage.core.event import ExchangeStatus
 from usage.core.tokens import TokenUsage
 from usage.standing import standings
@@ -103,6 +104,21 @@ def test_a_cold_window_is_counted_to_the_hour(used):
     assert found[tokens] == 21
     assert found[dollars] == 50 + 200_000
     assert found[emptied] == 0
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_cold_month_of_a_team_is_counted_to_the_hour(used, complete):
+    apikey, neighbour = a_key(team=a_team()), a_key(team=a_team())
+    for hours in (1, 30, 24 * 29, 24 * 30 - 1):
+        used(apikey, hours, charged_tokens=3, cost_nanousd=7)
+    used(apikey, 24 * 30 + 2, charged_tokens=1000, cost_nanousd=1000)
+    used(neighbour, 30, charged_tokens=5000, cost_nanousd=5000)
+    if not complete:
+        rebuild()
+    scope = f"t{apikey.team_id}.0"
+    tokens = Limit(scope, Unit.TOKENS, 30 * 86_400, 1_000)
+    dollars = Limit(scope, Unit.NANOUSD, 30 * 86_400, 1_000)
+    assert reports.charged([tokens, dollars], NOW) == {tokens: 12, dollars: 28}
 
 
 def test_a_key_stands_by_the_roll_up_while_its_windows_are_cold(used):
