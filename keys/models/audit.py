@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 
@@ -29,6 +30,10 @@ class AuditEvent(models.Model):
         indexes = (
             # The history of one key, team or model.
             models.Index(fields=("target_type", "target_id", "-id"), name="auditevent_target"),
+            # What is searched for: a name, an action or an id that may be rare among millions.
+            models.Index(Upper("actor_name"), name="auditevent_actor_name"),
+            models.Index(Upper("action"), name="auditevent_action"),
+            models.Index(fields=("target_id",), name="auditevent_target_id"),
         )
 
     def __str__(self) -> str:

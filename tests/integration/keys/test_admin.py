@@ -532,6 +532,18 @@ def test_the_audit_trail_is_only_to_look_at(operator):
     assert operator.get(reverse("admin:keys_auditevent_add")).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [("ADA", ["made"]), ("apikey.issue", ["made"]), ("4711", ["made"]), ("ad", []), ("9" * 30, [])],
+)
+def test_the_audit_trail_is_searched_for_whole_words(operator, word, found):
+    AuditEvent.objects.create(
+        actor_name="ada", action="apikey.issue", target_type="made", target_id=4711
+    )
+    page = operator.get(reverse("admin:keys_auditevent_changelist"), {"q": word})
+    assert [event.target_type for event in page.context["cl"].result_list] == found
+
+
 def test_the_audit_trail_is_never_counted(operator, django_assert_max_num_queries):
     a_key()
     with django_assert_max_num_queries(15) as queries:
