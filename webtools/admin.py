@@ -46,7 +46,7 @@ class TavilyAccountForm(forms.ModelForm):
 
     class Meta:
         model = TavilyAccount
-        fields = ("enabled", "keys_enabled", "calls_per_day")
+        fields = ("enabled", "keys_enabled", "always", "calls_per_day")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -79,7 +79,14 @@ class TavilyAccountAdmin(ServiceAdmin):
     """The account at Tavily: one row, opened at once. Does it work, and who may use it?"""
 
     form = TavilyAccountForm
-    fields = ("enabled", "new_credential", "remove_credential", "keys_enabled", "calls_per_day")
+    fields = (
+        "enabled",
+        "new_credential",
+        "remove_credential",
+        "keys_enabled",
+        "always",
+        "calls_per_day",
+    )
     actions_submit_line = ("save_and_test",)
 
     def changelist_view(
@@ -111,6 +118,7 @@ class TavilyAccountAdmin(ServiceAdmin):
         changes = services.TavilyAccountChanges(
             enabled=said["enabled"],
             keys_enabled=said["keys_enabled"],
+            always=said["always"],
             calls_per_day=said["calls_per_day"],
         )
         services.tavily_set(changes=changes, credential=credential, **acting(request))
@@ -184,9 +192,9 @@ class CreditPriceAdmin(ServiceAdmin):
 class ToolRuleAdmin(ServiceAdmin):
     """Which keys and plans may use web tools otherwise than all others, and how often a day."""
 
-    fields = ("apikey", "plan", "enabled", "calls_per_day")
+    fields = ("apikey", "plan", "enabled", "always", "calls_per_day")
     autocomplete_fields = ("apikey", "plan")
-    list_display = ("holder", "enabled", "calls_per_day", "updated_at")
+    list_display = ("holder", "enabled", "always", "calls_per_day", "updated_at")
     list_filter = ("enabled",)
     list_select_related = ("apikey", "plan")
     search_fields = ("apikey__name", "apikey__prefix", "plan__name")
@@ -203,6 +211,7 @@ class ToolRuleAdmin(ServiceAdmin):
         assert holder is not None
         changes = services.ToolRuleChanges(
             enabled=form.cleaned_data["enabled"],
+            always=form.cleaned_data["always"],
             calls_per_day=form.cleaned_data["calls_per_day"],
         )
         stored = services.tool_rule_set(holder=holder, changes=changes, **acting(request))

@@ -1,7 +1,8 @@
 """Web tools inside Messages: the gateway runs what Claude asks for, and answers once.
 
 A request gets web tools when it brings no tools of its own and asks for them with
-`X-ClaudCode-Tools: web`, or while a tool session of its key is open. Each round between Claude and
+`X-ClaudCode-Tools: web`, while a tool session of its key is open, or always, where an operator says
+so (`ToolRule.always`). Each round between Claude and
 the tools is an exchange of its own, admitted, charged and recorded as any other; so is each call
 of a tool. Only the request itself counts towards the requests per minute of its key, not the
 rounds that follow. The key is looked up anew for each, so one that is revoked or has spent its
@@ -72,30 +73,41 @@ class WebMessages:
 
     def wanted(self, call: Call, policy: KeyPolicy) -> bool:
         """Return whether the call may get web tools. Asks nobody: every request comes by here."""
-        return HEADER in call.headers or self._has_session(policy.apikey_id)
+        asked = HEADER in call.headers or self._has_session(policy.apikey_id)
+        return asked or self.tools.some_always()
 
     async def answer(self, call: Call, policy: KeyPolicy, body: bytes) -> bool:
         """Answer with web tools; return whether that was possible."""
         named = call.headers.get(HEADER, b"").strip().lower()
         if named not in (b"", WANTED, UNWANTED):
             raise BadRequest("X-ClaudCode-Tools: must be web or off.")
-        fields = parse_body(body).fields
-        if named == UNWANTED or fields.get("tools"):
-            return False
         caller = _caller(call, policy, self.gateway)
-        try:
-            permit(await self.tools.terms(policy), caller.own_secret)
-        except (GatewayError, NotConfigured) as error:
-            if named != WANTED:
-                return False  # It did not ask for tools; that a session is open is no reason.
-            if isinstance(error, NotConfigured):
-                raise Unavailable(error.message) from None
-            raise
+        if named == UNWANTED or not await self._permitted(caller, asked=named == WANTED):
+            return False
+        fields = parse_body(body).fields
+        if fields.get("tools"):
+            return False
         streamed = messages_request(parse_body(body), prefixed=False).streamed
         first = first_body(fields, TOOLS)
         del fields
         await _Conversation(self, call, caller, streamed=streamed).carry_out(first)
         return True
+
+    async def _permitted(self, caller: Caller, *, asked: bool) -> bool:
+        """Return whether the key gets web tools now. Raises `GatewayError` to who `asked` and may
+        not; who did not ask is answered without.
+        """
+        apikey_id = caller.policy.apikey_id
+        try:
+            terms = await self.tools.terms(caller.policy)
+            permit(terms, caller.own_secret)
+        except (GatewayError, NotConfigured) as error:
+            if not asked:
+                return False
+            if isinstance(error, NotConfigured):
+                raise Unavailable(error.message) from None
+            raise
+        return asked or terms.always or self._has_session(apikey_id)
 
 
 class _Conversation:

@@ -25,6 +25,16 @@ def _calls_per_day() -> "models.PositiveBigIntegerField[int | None, int | None]"
     )
 
 
+def _always() -> "models.BooleanField[bool, bool]":
+    return models.BooleanField(
+        default=False,
+        db_default=False,
+        verbose_name="in every message",
+        help_text="On: each request to /v1/messages without tools of its own gets web tools. Off:"
+        " those that ask by X-ClaudCode-Tools, and all while a tool session is open.",
+    )
+
+
 class TavilyAccount(models.Model):
     """The operator's account at Tavily, and what holds for keys without a rule. One row.
 
@@ -46,6 +56,7 @@ class TavilyAccount(models.Model):
         verbose_name="keys without a rule",
         help_text="Whether keys may use web tools that neither have a rule nor a plan with one.",
     )
+    always = _always()
     calls_per_day = _calls_per_day()
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -98,6 +109,7 @@ class ToolRule(models.Model):
         Plan, models.CASCADE, null=True, blank=True, related_name="tool_rule"
     )
     enabled = models.BooleanField(default=True, verbose_name="web tools")
+    always = _always()
     calls_per_day = _calls_per_day()
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -74,6 +74,10 @@ class WebTools:
         """Return what holds for the web tools of a key. Raises `Unavailable`."""
         return await self._terms.find(policy.apikey_id)
 
+    def some_always(self) -> bool:
+        """Return whether any key's messages get web tools unasked. Asks nobody."""
+        return self._terms.some_always()
+
     async def run(self, caller: Caller, call: ToolCall, exchange_id: str = "") -> Ran:
         """Run the call and settle it. To cancel it is to hang up.
 

@@ -28,6 +28,7 @@ class TavilyAccountChanges(TypedDict, total=False):
 
     enabled: bool
     keys_enabled: bool
+    always: bool
     calls_per_day: int | None
 
 
@@ -42,6 +43,7 @@ class ToolRuleChanges(TypedDict, total=False):
     """The fields of a rule that an operator may change."""
 
     enabled: bool
+    always: bool
     calls_per_day: int | None
 
 

@@ -5,6 +5,7 @@ notices, and no gateway has to be told of a change. When Postgres is away, old v
 used.
 """
 
+import asyncio
 import time
 from bisect import bisect_right
 from collections import OrderedDict
@@ -23,6 +24,7 @@ from webtools.tavily import Credential
 
 AGE_S_MAX = 0.5
 KEYS_MAX = 10_000
+ALWAYS_AGE_S = 1.0
 # The stand-in takes any.
 STAND_IN_SECRET = "tvly-simulated"
 
@@ -31,10 +33,12 @@ STAND_IN_SECRET = "tvly-simulated"
 class Terms:
     """What holds for one key. `credential` is the gateway's, `None` if there is none that works.
 
-    `calls_per_day` `None` is unlimited. `prices` are of a credit, by when they start.
+    `always` says that its messages get web tools unasked. `calls_per_day` `None` is unlimited.
+    `prices` are of a credit, by when they start.
     """
 
     enabled: bool
+    always: bool
     calls_per_day: int | None
     credential: Credential | None
     prices: tuple[tuple[int, int], ...]
@@ -51,6 +55,25 @@ class TermsOfKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: OrderedDict[int, tuple[Terms, float]] = OrderedDict()
+        self._always, self._always_at = False, float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+
+    def some_always(self) -> bool:
+        """Return whether any key's messages get web tools unasked, as it was known a second ago.
+
+        Every message asks, so it waits for nothing.
+        """
+        if time.monotonic() - self._always_at > ALWAYS_AGE_S and self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        return self._always
+
+    async def _look(self) -> None:
+        try:
+            self._always = await self._database.call(load_some_always)
+        except DatabaseUnavailable:
+            pass  # What was known goes on to hold.
+        finally:
+            self._always_at, self._looking = time.monotonic(), None
 
     async def find(self, apikey_id: int) -> Terms:
         """Return what holds for the key. Raises `Unavailable`."""
@@ -80,10 +103,17 @@ def load_terms(apikey_id: int) -> Terms:
     prices = CreditPrice.objects.order_by("starts_at").values_list("starts_at", "credit_nanousd")
     return Terms(
         enabled=account.enabled and (account.keys_enabled if rule is None else rule.enabled),
+        always=account.always if rule is None else rule.always,
         calls_per_day=account.calls_per_day if rule is None else rule.calls_per_day,
         credential=load_credential(account),
         prices=tuple((int(at.timestamp() * 1000), nanousd) for at, nanousd in prices),
     )
+
+
+def load_some_always() -> bool:
+    """Return whether any key's messages get web tools unasked. Two queries of small tables."""
+    always = TavilyAccount.objects.filter(always=True), ToolRule.objects.filter(always=True)
+    return any(rows.exists() for rows in always)
 
 
 def rule_of(apikey_id: int) -> ToolRule | None:

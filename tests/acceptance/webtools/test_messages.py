@@ -160,6 +160,23 @@ def test_an_open_session_brings_tools(a_developer):
     wait_until(lambda: not brought())
 
 
+def test_an_operator_may_give_tools_to_every_message(a_developer):
+    developer, other = a_developer(), a_developer()
+    ToolRule.objects.create(apikey=developer.apikey, always=True)
+
+    def brought(to: Developer, **headers: str) -> bool:
+        question = {
+            "model": "claude-sonnet-4-6",
+            "max_tokens": 50,
+            "messages": [{"role": "user", "content": "Hello!"}],
+        }
+        return "claudcode" in to.post("/v1/messages", json=question, headers=headers).json()
+
+    wait_until(lambda: brought(developer))
+    assert not brought(developer, **{"x-claudcode-tools": "off"})
+    assert not brought(other)
+
+
 def test_a_tool_that_fails_is_told_to_claude(a_developer):
     developer = a_developer()
     message = ask(developer, searching(query="owls [[sim:status=500 message=Broken]]")).json()

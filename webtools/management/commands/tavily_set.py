@@ -25,6 +25,9 @@ class Command(BaseCommand):
         tools = parser.add_mutually_exclusive_group()
         tools.add_argument("--enable", action="store_true", help="web tools for all")
         tools.add_argument("--disable", action="store_true", help="no web tools for anybody")
+        messages = parser.add_mutually_exclusive_group()
+        messages.add_argument("--always", action="store_true", help="in every message, unasked")
+        messages.add_argument("--when-asked", action="store_true", help="in those that ask")
         parser.add_argument("--calls-per-day", metavar="N", help="of each key; 'unlimited'")
         parser.add_argument("--credit-usd", type=Decimal, help="price of a credit from now on")
 
@@ -32,6 +35,8 @@ class Command(BaseCommand):
         changes = TavilyAccountChanges()
         if options["enable"] or options["disable"]:
             changes["enabled"] = options["enable"]
+        if options["always"] or options["when_asked"]:
+            changes["always"] = options["always"]
         if calls := options["calls_per_day"]:
             changes["calls_per_day"] = None if calls == "unlimited" else _number(calls)
         credential = "" if options["remove_credential"] else None
