@@ -21,6 +21,9 @@ PORT ?= 8000
 WORKERS ?= 1
 ARGS ?=
 
+# Most tests wait for processes and clocks: one more than there are cores keeps these busy.
+TESTS_AT_ONCE ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores + 1 : 4)))
+
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet
 
@@ -36,7 +39,7 @@ run: $(VENV)/.runs $(PACKAGES)
 		$(if $(STATE),--state $(STATE))
 
 test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION) $(OLD_MCP)/.$(OLD_MCP_VERSION) $(PACKAGES)
-	$(bin)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+	$(bin)/python -m pytest -n $(TESTS_AT_ONCE) $(ARGS)
 
 lint: $(VENV)/.tests
 	$(bin)/ruff check .
