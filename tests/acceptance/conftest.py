@@ -64,7 +64,9 @@ def shared_gateway(
     shared_installation: Installation, shared_simulator: SimulatorProcess
 ) -> Iterator[GatewayProcess]:
     """A gateway of one worker, kept for the session."""
-    with GatewayProcess(shared_installation, shared_simulator.url, **IMPATIENT) as gateway:
+    url = shared_simulator.url
+    settings = IMPATIENT | {"TAVILY_STAND_IN_URL": url}
+    with GatewayProcess(shared_installation, url, **settings) as gateway:
         yield gateway
 
 

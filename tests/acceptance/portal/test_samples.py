@@ -29,7 +29,7 @@ PATIENCE_S = 60
 RUN = {"curl", "Python", "TypeScript", "PowerShell", "Claude-Code"}
 # What is shown and not run, each with its own test below.
 SHOWN = {"settings", "key-status", "rate-limited", "error", "cache-hit", "mcp", "text"}
-SHOWN |= {"setup", "setup-windows"}
+SHOWN |= {"setup", "setup-windows", "npm"}
 INSTALLED = {"pip install anthropic", "npm install @anthropic-ai/sdk"}
 
 Ready = Callable[[Sample], str]
@@ -77,6 +77,13 @@ def test_no_sample_goes_untested():
 def test_what_is_installed_is_what_the_samples_are_run_with():
     asked = {sample.text.strip() for sample in written() if "install" in sample.flags}
     assert asked == INSTALLED
+
+
+def test_what_npm_installs_is_served(ready, http):
+    """Installed for real, the package is in tests/acceptance/packages."""
+    (address,) = re.findall(r"npm install (\S+)", ready(named("npm")))
+    archive = http.get(address)
+    assert (archive.status_code, archive.headers["content-type"]) == (200, "application/gzip")
 
 
 # --- curl ---------------------------------------------------------------------------------------
