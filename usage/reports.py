@@ -16,7 +16,6 @@ from django.db.models.functions import Coalesce, TruncDay
 
 from keys.core.limits import Limit, Unit
 from keys.leads import held_to_teams, led_teams
-from usage.catching_up import reached
 from usage.history import holder_of
 from usage.models import HourlyRollup
 
@@ -34,10 +33,13 @@ JOIN usage_hourlyrollup AS stored ON stored.apikey_id = asked.id AND stored.hour
 GROUP BY 1
 """
 # A team has hours of all its keys; of its days there is one row each. `days` is the first midnight
-# from which days are whole.
+# from which days are whole; none are while old entries are still being added to them.
 _CHARGED_TO_TEAMS = """
 WITH asked AS (
-    SELECT * FROM unnest(%(places)s::int[], %(ids)s::bigint[], %(since)s::timestamptz[],
+    SELECT place, id, since, CASE
+        WHEN EXISTS (SELECT FROM usage_backfill) THEN 'infinity'::timestamptz ELSE days
+    END AS days
+    FROM unnest(%(places)s::int[], %(ids)s::bigint[], %(since)s::timestamptz[],
         %(days)s::timestamptz[]) AS asked (place, id, since, days)
 ), summed AS (
     SELECT asked.place, stored.charged_tokens, stored.cost_nanousd
@@ -245,7 +247,7 @@ def _charged(limits: list[Limit], holder: str, now: dt.datetime) -> dict[Limit, 
         "since": since,
     }
     if holder == "team":
-        parameters["days"] = _whole_days(since, now)
+        parameters["days"] = [at if at == midnight(at) else midnight(at) + DAY for at in since]
     with connection.cursor() as cursor:
         cursor.execute(_CHARGED if holder == "apikey" else _CHARGED_TO_TEAMS, parameters)
         sums = {place: amounts for place, *amounts in cursor.fetchall()}
@@ -253,13 +255,6 @@ def _charged(limits: list[Limit], holder: str, now: dt.datetime) -> dict[Limit, 
         limit: sums.get(place, (0, 0))[limit.unit is Unit.NANOUSD]
         for place, limit in enumerate(limits)
     }
-
-
-def _whole_days(since: list[dt.datetime], now: dt.datetime) -> list[dt.datetime]:
-    """Return from which midnight on days are to be read, for each instant: after `now` for none."""
-    if reached() is not None:
-        return [now + DAY] * len(since)  # The days of old entries are not all there yet.
-    return [at if at == midnight(at) else midnight(at) + DAY for at in since]
 
 
 def _reset_at(limit: Limit) -> dt.datetime:
