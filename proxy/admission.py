@@ -6,7 +6,9 @@ no counter, so asking again is free of side effects.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from keys.core.access import CatalogueModel, KeyPolicy
 from keys.core.limits import Admitted, Denied, Reason
@@ -20,12 +22,14 @@ from proxy.exchange import Exchange
 from proxy.habits import Habits
 from proxy.policies import Published
 from proxy.response_cache import ResponseCache
-from proxy.settler import Settler
+from proxy.settler import InFlight, Settler
 from proxy.waiting import Waiting
 from usage.core.event import ExchangeStatus, Opening, encode_opening
 
 # A client that waits for its answer may ask again before the store has seen its slot freed.
 SLOT_WAIT_S = 0.025
+
+Held = TypeVar("Held", bound=InFlight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +122,7 @@ class Admission:
         return exchange, verdict
 
     async def _decide(self, exchange: Exchange) -> Admitted | Denied:
-        try:
-            return await self._limiter.admit(
-                exchange.policy, exchange.exchange_id, exchange.wanted, exchange.opening
-            )
-        except AdmissionUnknown as error:
-            # The lease may have been taken: give it back, or the sweep would charge it.
-            self._void(exchange, "store_unavailable")
-            raise limits_unknown() from error
-        except LimiterUnavailable as error:
-            raise limits_unknown() from error
-        except asyncio.CancelledError:
-            self._void(exchange, "cancelled")
-            raise
+        return await decide(self._limiter, exchange, self._void)
 
     def _void(self, exchange: Exchange, error_type: str) -> None:
         closing, _metered = exchange.closing(ExchangeStatus.GATEWAY_ERROR, error_type)
@@ -172,6 +164,28 @@ class Admission:
             admitted_at_ms=now_ms,
             digest=asked.digest,
         )
+
+
+async def decide(
+    limiter: Limiter, exchange: Held, void: Callable[[Held, str], None]
+) -> Admitted | Denied:
+    """Ask the store whether the exchange is let in; `void` gives back what nobody knows of.
+
+    Raises `Unavailable`.
+    """
+    try:
+        return await limiter.admit(
+            exchange.policy, exchange.exchange_id, exchange.wanted, exchange.opening
+        )
+    except AdmissionUnknown as error:
+        # The lease may have been taken: give it back, or the sweep would charge it.
+        void(exchange, "store_unavailable")
+        raise limits_unknown() from error
+    except LimiterUnavailable as error:
+        raise limits_unknown() from error
+    except asyncio.CancelledError:
+        void(exchange, "cancelled")
+        raise
 
 
 def limits_unknown() -> Unavailable:

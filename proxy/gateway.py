@@ -113,7 +113,7 @@ class Gateway:
         try:
             if await self._with_tools(call, policy, body):
                 return
-            asked = await self._asked(call, policy, body)
+            asked = await self.asked(call, policy, body)
             exchange = await self.admission.admit(asked)
             await self.carrier.carry_out(call, exchange, body)
         finally:
@@ -125,9 +125,12 @@ class Gateway:
             return False
         return await tools.answer(call, policy, body)
 
-    async def _asked(self, call: Call, policy: KeyPolicy, body: bytes) -> Asked:
-        """Return the request as it is permitted. What was parsed of it ends here: it takes many
-        times the room of the body.
+    async def asked(
+        self, call: Call, policy: KeyPolicy, body: bytes, *, cached: bool = True
+    ) -> Asked:
+        """Return the request as it is permitted; not `cached`, it bypasses the response cache.
+
+        What was parsed of it ends here: it takes many times the room of the body.
         """
         parsed = parse_body(body)
         published = await self.policies.published()
@@ -142,7 +145,7 @@ class Gateway:
             model=model,
             request=request,
             bounded=policy.strict and input_bounded(body),
-            digest=_digest(call, policy, model, parsed),
+            digest=_digest(call, policy, model, parsed) if cached else None,
             client_address=str(call.address(self.bounds.trusted_proxies) or ""),
         )
 

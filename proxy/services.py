@@ -5,11 +5,12 @@ the commit. A value that cannot be stored raises Django's `ValidationError` and 
 credential is ever in an audit row, a log line or an error.
 """
 
+import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -86,7 +87,7 @@ def upstream_add(
     )
     require_offered(account.models)
     account.full_clean()
-    _set_credential(account, credential)
+    set_credential(account, credential, account.base_url)
     account.save()
     detail = {"name": name, "base_url": account.base_url, "credential": account.credential_hint}
     audit.record("upstream.add", account, acting_user, acting_address, detail)
@@ -133,7 +134,7 @@ def upstream_update(
     if "models" in detail:
         require_offered(stored.models)
     if credential is not None:
-        _set_credential(stored, credential)
+        set_credential(stored, credential, stored.base_url)
         detail["credential"] = [hint_before, stored.credential_hint]
     if not detail:
         return stored
@@ -303,7 +304,19 @@ def _address(text: str) -> str:
         raise ValidationError({"base_url": str(error)}) from error
 
 
-def _set_credential(account: UpstreamAccount, credential: str) -> None:
+class HasCredential(Protocol):
+    """A row that keeps a sealed credential, and what of it may be shown."""
+
+    credential: str | None
+    credential_hint: str
+    credential_set_at: dt.datetime | None
+
+
+def set_credential(account: HasCredential, credential: str, base_url: str) -> None:
+    """Give `account` the credential, sealed for `base_url`; "" takes it away.
+
+    Raises `ValidationError` for what cannot be one, and where none can be stored.
+    """
     credential = credential.strip()
     if not credential:
         account.credential, account.credential_hint = None, ""
@@ -311,7 +324,7 @@ def _set_credential(account: UpstreamAccount, credential: str) -> None:
         return
     require_credential(credential)
     try:
-        account.credential = credentials.seal(credential, account.base_url)
+        account.credential = credentials.seal(credential, base_url)
     except NoCredentialKey as error:
         raise ValidationError(
             {"credential": "It cannot be stored: CLAUDCODE_CREDENTIAL_KEYS is not set."}

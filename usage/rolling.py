@@ -26,17 +26,8 @@ import datetime as dt
 from usage.core.client import FAMILIES, OTHER, UNKNOWN
 from usage.core.histogram import BOUNDS
 from usage.models import AMOUNTS
+from usage.statements import ADDED
 
-# What one row adds to a roll-up.
-ADDED = {
-    "requests": "1",
-    "errors": "(status IN ('upstream_error', 'gateway_error'))::int",
-    "hung_up": "(status = 'hung_up')::int",
-    "abandoned": "(status = 'abandoned')::int",
-    "estimated": "estimated::int",
-    "cache_hits": "(cache = 'hit')::int",
-    "cache_misses": "(cache = 'miss')::int",
-} | {name: name for name in AMOUNTS}
 SESSION_SUMS = (
     "requests",
     "errors",

@@ -36,8 +36,8 @@ _OTHERS = {
     "attempts": "jsonb",
 } | dict.fromkeys(AMOUNTS, "bigint")
 
-# What one ledger row adds to its roll-up row.
-_ADDED = {
+# What one ledger row adds to its row in any roll-up.
+ADDED = {
     "requests": "1",
     "errors": "(status IN ('upstream_error', 'gateway_error'))::int",
     "hung_up": "(status = 'hung_up')::int",
@@ -52,14 +52,14 @@ _GROUP = {
     "team_id": "team_id",
     "model": "coalesce(nullif(model_answered, ''), model_requested)",
 }
-SUMS = tuple(_ADDED)
+SUMS = tuple(ADDED)
 
 _COLUMNS = ", ".join(("exchange_id", "admitted_at", "settled_at", *_TEXTS, *_OTHERS))
 _SENT = ", ".join([f"{name} text" for name in _TEXTS] + [f"{n} {t}" for n, t in _OTHERS.items()])
 _CUT = ", ".join([f"left({name}, {TEXT_CHARS_MAX}) AS {name}" for name in _TEXTS] + [*_OTHERS])
 _REPLACE = ", ".join(f"{name} = EXCLUDED.{name}" for name in _COLUMNS.split(", ")[1:])
 _GROUPS = ", ".join(f"{expression} AS {name}" for name, expression in _GROUP.items())
-_DELTAS = ", ".join(f"sum(sign * {expression}) AS {name}" for name, expression in _ADDED.items())
+_DELTAS = ", ".join(f"sum(sign * {expression}) AS {name}" for name, expression in ADDED.items())
 
 # `replaced` reads the table as it was before this statement; the shard's advisory lock is why that
 # is also how the insertion finds it. (FOR UPDATE would not do: Postgres skips a row that its own
@@ -90,18 +90,18 @@ WITH event AS (
     UNION ALL
     SELECT -1 AS sign, {_COLUMNS} FROM replaced
 )
-INSERT INTO usage_hourlyrollup AS stored ({", ".join((*_GROUP, *_ADDED))})
+INSERT INTO usage_hourlyrollup AS stored ({", ".join((*_GROUP, *ADDED))})
 SELECT {_GROUPS}, {_DELTAS}
 FROM moved
 GROUP BY 1, 2, 3, 4
 ORDER BY 1, 2, 3, 4
 ON CONFLICT (hour, apikey_id, (coalesce(team_id, 0)), model) DO UPDATE
-SET {", ".join(f"{name} = stored.{name} + EXCLUDED.{name}" for name in _ADDED)}
+SET {", ".join(f"{name} = stored.{name} + EXCLUDED.{name}" for name in ADDED)}
 """
 
 # The roll-up of keys that have none: `usage.seed`. The only parameter is an array of their ids.
 SUM_UP = f"""
-INSERT INTO usage_hourlyrollup ({", ".join((*_GROUP, *_ADDED))})
+INSERT INTO usage_hourlyrollup ({", ".join((*_GROUP, *ADDED))})
 SELECT {_GROUPS}, {_DELTAS}
 FROM (SELECT 1 AS sign, * FROM usage_ledgerentry WHERE apikey_id = ANY(%s::bigint[])) AS entry
 GROUP BY 1, 2, 3, 4
@@ -120,8 +120,8 @@ WITH summed AS (
         coalesce(summed.apikey_id, stored.apikey_id) AS apikey_id,
         coalesce(summed.team_id, stored.team_id) AS team_id,
         coalesce(summed.model, stored.model) AS model,
-        ARRAY[{", ".join(f"coalesce(summed.{name}, 0)::bigint" for name in _ADDED)}] AS ledger,
-        ARRAY[{", ".join(f"coalesce(stored.{name}, 0)" for name in _ADDED)}] AS rollup
+        ARRAY[{", ".join(f"coalesce(summed.{name}, 0)::bigint" for name in ADDED)}] AS ledger,
+        ARRAY[{", ".join(f"coalesce(stored.{name}, 0)" for name in ADDED)}] AS rollup
     FROM summed FULL JOIN usage_hourlyrollup AS stored
         ON stored.hour = summed.hour AND stored.apikey_id = summed.apikey_id
         AND coalesce(stored.team_id, 0) = coalesce(summed.team_id, 0)

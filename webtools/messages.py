@@ -35,7 +35,7 @@ from proxy.core.errors import (
     error_event,
 )
 from proxy.core.headers import Headers
-from proxy.core.request import input_bounded, messages_request, parse_body
+from proxy.core.request import messages_request, parse_body
 from proxy.gateway import Gateway
 from proxy.relay import LAST_WORD_SECONDS_MAX, Pinger
 from webtools.core.calls import BadArguments, tool_call
@@ -84,12 +84,12 @@ class WebMessages:
         caller = _caller(call, policy, self.gateway)
         if named == UNWANTED or not await self._permitted(caller, asked=named == WANTED):
             return False
-        fields = parse_body(body).fields
-        if fields.get("tools"):
+        parsed = parse_body(body)
+        if parsed.fields.get("tools"):
             return False
-        streamed = messages_request(parse_body(body), prefixed=False).streamed
-        first = first_body(fields, TOOLS)
-        del fields
+        streamed = messages_request(parsed, prefixed=False).streamed
+        first = first_body(parsed.fields, TOOLS)
+        del parsed  # It takes many times the room of the body.
         await _Conversation(self, call, caller, streamed=streamed).carry_out(first)
         return True
 
@@ -180,19 +180,9 @@ class _Conversation:
         # As long as a conversation takes, its key may be revoked or the gateway be closed.
         policy = await self._gateway.identify(self._call)
         turn.policy = policy
-        published = await self._gateway.policies.published()
-        request = messages_request(parse_body(body))
-        model = self._gateway.permit(policy, published, request.model)
-        return Asked(
-            call=turn,
-            policy=policy if turn.first else _continued(policy),
-            published=published,
-            model=model,
-            request=request,
-            bounded=policy.strict and input_bounded(body),
-            digest=None,
-            client_address=self._caller.client_address,
-        )
+        if not turn.first:
+            policy = _continued(policy)
+        return await self._gateway.asked(turn, policy, body, cached=False)
 
     async def _pass_refusal(self, turn: "_Turn") -> None:
         """Give the client upstream's word about the request; in a stream, as an error event."""

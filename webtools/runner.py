@@ -15,9 +15,8 @@ from redis.exceptions import RedisError
 
 from keys.core.access import KeyPolicy
 from keys.core.limits import Admitted, Denied, Limit, Reason, Unit, Wanted
-from keys.limiter import AdmissionUnknown, LimiterUnavailable
 from keys.link import LinkDown, ReplyLost
-from proxy.admission import SLOT_WAIT_S, limits_unknown
+from proxy.admission import SLOT_WAIT_S, decide
 from proxy.application import Parts
 from proxy.call import new_id
 from proxy.core.denial import rate_limited
@@ -147,19 +146,7 @@ class WebTools:
             waiting.leave(place)
 
     async def _decide(self, exchange: ToolExchange) -> Admitted | Denied:
-        try:
-            return await self._parts.limiter.admit(
-                exchange.policy, exchange.exchange_id, exchange.wanted, exchange.opening
-            )
-        except AdmissionUnknown as error:
-            # The lease may have been taken: give it back, or the sweep would charge it.
-            self._void(exchange, "store_unavailable")
-            raise limits_unknown() from error
-        except LimiterUnavailable as error:
-            raise limits_unknown() from error
-        except asyncio.CancelledError:
-            self._void(exchange, "cancelled")
-            raise
+        return await decide(self._parts.limiter, exchange, self._void)
 
     def _void(self, exchange: ToolExchange, error_type: str) -> None:
         closing = exchange.closing(ExchangeStatus.GATEWAY_ERROR, error_type=error_type)

@@ -10,16 +10,14 @@ from typing import TypedDict
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.utils import timezone
 
 from keys import audit
 from keys.changes import apply
 from keys.models import ApiKey, Plan
 from proxy import credentials
-from proxy.credentials import CredentialUnreadable, NoCredentialKey
-from proxy.services import require_credential
+from proxy.credentials import CredentialUnreadable
+from proxy.services import set_credential
 from webtools.models import CreditPrice, TavilyAccount, ToolRule
 
 
@@ -75,7 +73,7 @@ def tavily_set(
     detail = apply(stored, changes)
     if credential is not None and (credential.strip() or stored.credential):
         before = stored.credential_hint
-        _set_credential(stored, credential.strip())
+        set_credential(stored, credential, settings.TAVILY_BASE_URL)
         detail["credential"] = [before, stored.credential_hint]
     if not detail:
         return stored
@@ -163,19 +161,3 @@ def tool_rule_delete(
     detail = {"holder": str(rule.apikey or rule.plan)}
     audit.record("toolrule.delete", rule, acting_user, acting_address, detail)
     rule.delete()
-
-
-def _set_credential(account: TavilyAccount, credential: str) -> None:
-    if not credential:
-        account.credential, account.credential_hint = None, ""
-        account.credential_set_at = None
-        return
-    require_credential(credential)
-    try:
-        account.credential = credentials.seal(credential, settings.TAVILY_BASE_URL)
-    except NoCredentialKey as error:
-        raise ValidationError(
-            {"credential": "It cannot be stored: CLAUDCODE_CREDENTIAL_KEYS is not set."}
-        ) from error
-    account.credential_hint = credentials.hint(credential)
-    account.credential_set_at = timezone.now()
