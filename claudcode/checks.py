@@ -15,13 +15,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, transaction
 
 from claudcode import mail, stores
+from keys.core import valkey_address
 from operators.oidc import configuration
 from proxy import accounts, credentials
 from proxy.core.account import BadAddress, parse_base_url
 from proxy.models import UpstreamAccount
 
 TAG = "claudcode"
-VALKEY_SCHEMES = frozenset({"redis", "rediss", "unix"})
 LOG_LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 SECRET_KEY_LENGTH_MIN = 50
 METRICS_TOKEN_LENGTH_MIN = 20
@@ -129,12 +129,16 @@ def _stores() -> Findings:
             "DATABASE_URL is not a Postgres URL.",
             "It looks like postgresql://user:password@host:5432/name.",
         )
-    if settings.VALKEY_URL and urlsplit(settings.VALKEY_URL).scheme not in VALKEY_SCHEMES:
-        yield _error(
-            "E004",
-            "VALKEY_URL is not a Valkey URL.",
-            "It looks like redis://host:6379/0, rediss://… or unix:///path?db=0.",
-        )
+    if settings.VALKEY_URL:
+        try:
+            valkey_address.parse(settings.VALKEY_URL)
+        except valkey_address.BadValkeyAddress as error:
+            yield _error(
+                "E004",
+                f"VALKEY_URL is not a Valkey URL. {error}",
+                "It looks like redis://host:6379/0, unix:///path?db=0, redis+cluster://h1:6379,h2"
+                " or redis+sentinel://h1:26379,h2/SERVICE?db=0.",
+            )
 
 
 @_checks.append

@@ -14,11 +14,10 @@ from typing import Any
 
 import orjson
 import psycopg
-import redis.asyncio
 from django.conf import settings
+from redis import RedisError
 
-from keys.limiter import shard_tag
-from usage.ledger import MEMORY_SHARE_MAX
+from usage.ledger import MEMORY_SHARE_MAX, drain_lag, memory_share
 
 # A load balancer's own patience is often 3 s; it should get our answer, not its time-out.
 LOOK_SECONDS_MAX = 2.0
@@ -80,18 +79,12 @@ async def probe(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
-def drain_lag_s(now_ms: int, oldest_undrained_ids: Sequence[str]) -> float:
-    """Return how far the ledger is behind: the age of the oldest event it has not yet."""
-    ages = [now_ms - int(stream_id.partition("-")[0]) for stream_id in oldest_undrained_ids]
-    return max([0, *ages]) / 1000
-
-
 async def _look(name: str, look: Callable[[], Awaitable[Part]]) -> Part:
     try:
         return await asyncio.wait_for(look(), LOOK_SECONDS_MAX)
     except TimeoutError:
         return Part(name, False, f"No answer within {LOOK_SECONDS_MAX:g} s.")
-    except (OSError, psycopg.Error, redis.RedisError):
+    except (OSError, psycopg.Error, RedisError):
         # What exactly is for the log: the text of such an error can hold addresses.
         logger.warning("not ready: %s", name, exc_info=True)
         return Part(name, False, "It cannot be reached or answers with an error.")
@@ -104,31 +97,14 @@ async def _postgres() -> Part:
 
 
 async def _valkey() -> Part:
-    async with redis.asyncio.from_url(settings.VALKEY_URL) as client:
-        memory = await client.info("memory")
-        async with client.pipeline(transaction=False) as reads:
-            for shard in range(settings.SHARDS):
-                reads.memory_usage(f"{shard_tag(shard)}:events")
-            events_bytes = sum(size or 0 for size in await reads.execute())
-    share = events_bytes / memory["maxmemory"] if memory["maxmemory"] else 0.0
+    # In threads: what the looks do on each node of a cluster is written once, synchronously.
+    share = await asyncio.to_thread(memory_share)
     detail = f"It answers; events of the ledger take {100 * share:.0f} % of its memory."
     return Part("valkey", share <= MEMORY_SHARE_MAX, detail)
 
 
 async def _drain() -> Part:
-    async with redis.asyncio.from_url(settings.VALKEY_URL, decode_responses=True) as client:
-        tags = [shard_tag(shard) for shard in range(settings.SHARDS)]
-        async with client.pipeline(transaction=False) as reads:
-            for tag in tags:
-                reads.get(f"{tag}:drained")
-            positions = await reads.execute()
-        async with client.pipeline(transaction=False) as reads:
-            for tag, position in zip(tags, positions, strict=True):
-                reads.xrange(f"{tag}:events", f"({position}" if position else "-", count=1)
-            reads.time()
-            *oldest, (seconds, microseconds) = await reads.execute()
-    now_ms = seconds * 1000 + microseconds // 1000
-    lag_s = drain_lag_s(now_ms, [events[0][0] for events in oldest if events])
+    lag_s = await asyncio.to_thread(drain_lag)
     return Part("drain", lag_s <= settings.DRAIN_LAG_S_MAX, f"The ledger is {lag_s:.1f} s behind.")
 
 

@@ -20,8 +20,10 @@ DATABASE_URL = env.secret(
 )
 VALKEY_URL = env.secret(
     "VALKEY_URL",
-    "Valkey 8 or Redis 7 or later, `redis://host:6379/0`, `rediss://…` or"
-    " `unix:///path?db=0`. Unset: the embedded one.",
+    "Valkey 8 or Redis 7 or later: `redis://host:6379/0`, `unix:///path?db=0`,"
+    " `redis+cluster://user:password@h1:6379,h2:6379` or"
+    " `redis+sentinel://:password@h1:26379,h2/SERVICE?db=0`; with `rediss` encrypted."
+    " Unset: the embedded one.",
 )
 DATABASE_CONNECTIONS_MAX = env.integer(
     "CLAUDCODE_DATABASE_CONNECTIONS_MAX", 10, "Postgres connections of one process."

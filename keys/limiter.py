@@ -5,9 +5,9 @@ do). A window that Valkey does not know is loaded from the ledger first, through
 that losing Valkey loses no budget state that had been drained.
 """
 
+import asyncio
 import contextlib
 import enum
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,20 +15,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from keys.breaker import Breaker
 from keys.core.access import KeyPolicy
-from keys.core.limits import (
-    Admitted,
-    Denied,
-    Limit,
-    Wanted,
-    encode_question,
-    shape,
-)
+from keys.core.limits import Admitted, Denied, Limit, Wanted, encode_question, shape
 from keys.core.reply import read_verdict
-from keys.link import Link, LinkDown, ReplyLost
+from keys.link import LinkDown, Replication, ReplyLost
+from keys.links import link_to
+from keys.valkey import AsyncValkey, async_now_ms
 
 LUA = Path(__file__).parent / "lua"
 # What frees, or keeps what was taken, passes even when Valkey's memory is full: who is in flight
@@ -39,10 +34,8 @@ FREEING = frozenset({"settle", "renew", "sweep", "reset"})
 LOAD_TRIES_MAX = 10
 # One page of events is 1.5 MB at the most and a millisecond of Valkey's time.
 EVENTS_PAGE = 1000
-# While the store is away callers are told so at once, instead of each waiting for its time-out and
-# leaving an admission in doubt behind; a few still try, so that its return is noticed.
-FAILURES_MAX = 3
-REST_S = 0.5
+# Cold starts at a time, so that they wait for each other and not for a connection.
+BACKLOGS_MAX = 32
 NOTHING = Wanted(0, 0, 0, 0, 0, 0)
 
 
@@ -157,19 +150,21 @@ class Limiter:
     """Admits and settles exchanges against the limits of their policies.
 
     `abandonment` is asked only about exchanges that the store has forgotten. `seconds_max` bounds
-    every wait for the store; `link` is the way to it, for what shall travel with a call. `now_ms`
-    is a clock for tests; without one the scripts take Valkey's.
+    every wait for the store; `link` is the way to it, for what shall travel with a call. With
+    `replication` admissions and settlements wait for replicas. `now_ms` is a clock for tests;
+    without one the scripts take that of their node.
     """
 
     def __init__(
         self,
-        valkey: "Redis",
+        valkey: AsyncValkey,
         history: History,
         *,
         lease_ttl_ms: int,
         abandonment: FindAbandonment = _none_known,
         is_settled: IsSettled = _not_settled,
         seconds_max: float = 1.0,
+        replication: Replication | None = None,
         now_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._valkey = valkey
@@ -178,10 +173,10 @@ class Limiter:
         self._is_settled = is_settled
         self._lease_ttl_ms = lease_ttl_ms
         self._now_ms = now_ms
-        self._failures = 0
-        self._resting_until = 0.0
-        names = ("admit", "settle", "renew", "load", "standing")
-        self.link = Link(valkey, {name: source(name) for name in names}, seconds_max=seconds_max)
+        self._breaker = Breaker()
+        self._backlogs = asyncio.Semaphore(BACKLOGS_MAX)
+        sources = {name: source(name) for name in ("admit", "settle", "renew", "load", "standing")}
+        self.link = link_to(valkey, sources, seconds_max=seconds_max, replication=replication)
 
     async def admit(
         self, policy: KeyPolicy, exchange_id: str, wanted: Wanted, opening: bytes
@@ -297,6 +292,7 @@ class Limiter:
                 settlement.admitted_ms,
                 *((before.tokens, before.nanousd, before.at_ms) if before else ()),
             ],
+            replicated=True,
         )
         return bytes(event_id)  # Empty when the exchange is not known.
 
@@ -310,7 +306,7 @@ class Limiter:
         wanted: Wanted,
         opening: bytes,
     ) -> Admitted | Denied:
-        if time.monotonic() < self._resting_until:
+        if self._breaker.is_open(self.link.place(f"{shard_tag(policy.shard)}:leases")):
             raise LimiterUnavailable("the store did not answer a moment ago")
         for _try in range(LOAD_TRIES_MAX):
             reply = await self._run(
@@ -331,6 +327,7 @@ class Limiter:
                     opening,
                 ],
                 lost=AdmissionUnknown if mode == "admit" else LimiterUnavailable,
+                replicated=mode in ("admit", "force"),
             )
             if reply[0] != -1:
                 return read_verdict(reply, limits, policy.concurrencies, wanted)
@@ -340,7 +337,8 @@ class Limiter:
 
     async def _load(self, shard: int, limit: Limit) -> None:
         for _try in range(LOAD_TRIES_MAX):
-            seen, backlog = await self._backlog(shard, limit.scope)
+            async with self._backlogs:
+                seen, backlog = await self._backlog(shard, limit.scope)
             past = await self._history(limit, backlog)
             pairs = [number for pair in past.buckets for number in pair]
             arguments = [
@@ -367,10 +365,9 @@ class Limiter:
             ):
                 last = page[-1][0]
                 events += (event for _id, event in page if _names(event.get(b"k", b""), holder))
-            seconds, microseconds = await self._valkey.time()
+            now_ms = self._now_ms() or await async_now_ms(self._valkey, f"{tag}:drained")
         except (RedisError, OSError, TimeoutError) as error:
             raise LimiterUnavailable(str(error)) from error
-        now_ms = self._now_ms() or seconds * 1000 + microseconds // 1000
         return last, Backlog(shard, drained is None, now_ms, events)
 
     async def _run(
@@ -379,16 +376,17 @@ class Limiter:
         shard: int,
         arguments: list[Any],
         lost: type[LimiterUnavailable] = LimiterUnavailable,
+        *,
+        replicated: bool = False,
     ) -> Any:
+        key = f"{shard_tag(shard)}:leases"
         try:
-            reply = await self.link.call(name, f"{shard_tag(shard)}:leases", arguments)
+            reply = await self.link.call(name, key, arguments, replicated=replicated)
         except (LinkDown, ReplyLost, RedisError) as error:
-            self._failures += 1
-            if self._failures >= FAILURES_MAX:
-                self._resting_until = time.monotonic() + REST_S
+            self._breaker.failed(self.link.place(key))
             kind = LimiterUnavailable if isinstance(error, LinkDown) else lost
             raise kind(f"{name}: {error}") from error
-        self._failures = 0
+        self._breaker.answered(self.link.place(key))
         return reply
 
 

@@ -11,16 +11,19 @@ Not for blocking commands, subscriptions or transactions: they would hold up eve
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import hiredis
 from redis._parsers.base import BaseParser
-from redis.asyncio import Redis
 from redis.asyncio.connection import Connection
-from redis.exceptions import InvalidResponse, NoScriptError, RedisError
+from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, RedisError
+
+logger = logging.getLogger(__name__)
 
 # How often the oldest call's age is looked at: late by at most this.
 WATCH_S = 0.1
@@ -32,6 +35,27 @@ class LinkDown(Exception):
 
 class ReplyLost(Exception):
     """The call was sent and the connection broke, or stayed silent, before its reply came."""
+
+
+# How often it is logged that replicas are missing.
+SHORT_LOGGED_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """How many replicas must have what a call wrote before it is answered, and for how long that
+    is waited for; then the call is answered all the same.
+    """
+
+    replicas: int
+    ms_max: int
+
+
+class Server(Protocol):
+    """How to connect to one server: a pool of redis-py's, or its node of a cluster."""
+
+    connection_class: type[Any]
+    connection_kwargs: Any
 
 
 # A call that waits for its reply, and since when.
@@ -70,9 +94,16 @@ class _Replies(asyncio.Protocol):
 class Link:
     """Calls scripts by name. Connects at the first call, and again at the first after a break."""
 
-    def __init__(self, valkey: "Redis", sources: Mapping[str, str], *, seconds_max: float) -> None:
-        """Connect as `valkey` does; `sources` are scripts by name, `seconds_max` bounds a call."""
-        self._pool = valkey.connection_pool
+    def __init__(
+        self,
+        server: Server,
+        sources: Mapping[str, str],
+        *,
+        seconds_max: float,
+        replication: Replication | None = None,
+    ) -> None:
+        """Connect to `server`; `sources` are scripts by name, `seconds_max` bounds a call."""
+        self._server = server
         self._sources = sources
         self._seconds_max = seconds_max
         self._digests: dict[str, bytes] = {}
@@ -82,19 +113,37 @@ class Link:
         self._replies: _Replies | None = None
         self._waiting: deque[_Waiting] = deque()
         self._watching: asyncio.Task[None] | None = None
+        self._replication = replication
+        # The WAIT that the calls of this turn will share, and whether an earlier one is under way.
+        self._next_wait: asyncio.Future[None] | None = None
+        self._wait_sent = False
+        self._short_logged_at = float("-inf")
+        self.short = 0  # How many WAITs found fewer replicas than asked for.
 
-    async def call(self, name: str, key: str, arguments: list[Any]) -> Any:
-        """Return the reply of the script `name` on `key`.
+    async def call(
+        self, name: str, key: str, arguments: list[Any], *, replicated: bool = False
+    ) -> Any:
+        """Return the reply of the script `name` on `key`; if `replicated`, when replicas have it.
 
         Raises `LinkDown`, `ReplyLost`, or redis-py's `ResponseError` for an error of the script.
         """
         if self._transport is None:
             await self._connect()
+        send = self._send_replicated if replicated and self._replication else self._send
         try:
-            return await self._send(b"EVALSHA", self._digests[name], 1, key, *arguments)
-        except NoScriptError:
-            # Somebody flushed the scripts; EVAL brings this one back.
-            return await self._send(b"EVAL", self._sources[name], 1, key, *arguments)
+            try:
+                return await send(b"EVALSHA", self._digests[name], 1, key, *arguments)
+            except NoScriptError:
+                # Somebody flushed the scripts; EVAL brings this one back.
+                return await send(b"EVAL", self._sources[name], 1, key, *arguments)
+        except ReadOnlyError as error:
+            # What was a primary is a replica now: nothing was done.
+            self._break("the server has become a replica")
+            raise LinkDown(str(error)) from error
+
+    def place(self, _key: str) -> str:
+        """Return a name of the server that has `key`: what has one name fails together."""
+        return ""
 
     def post(self, *command: Any) -> "asyncio.Future[Any]":
         """Send a command in the same write as whatever else this turn of the event loop sends.
@@ -119,8 +168,8 @@ class Link:
             if self._transport is not None:
                 return
             # Without a time-out of its own at each read and write: the watchdog has one for all.
-            options = self._pool.connection_kwargs | {"protocol": 2, "socket_timeout": None}
-            connection = self._pool.connection_class(**options)
+            options = self._server.connection_kwargs | {"protocol": 2, "socket_timeout": None}
+            connection = self._server.connection_class(**options)
             try:
                 async with asyncio.timeout(self._seconds_max):
                     await connection.connect()
@@ -146,6 +195,51 @@ class Link:
         self._transport.write(hiredis.pack_command(command))
         self._waiting.append((reply, time.monotonic()))
         return reply
+
+    # --- Waiting for replicas -------------------------------------------------------------------
+
+    async def _send_replicated(self, *command: Any) -> Any:
+        reply, waited = self._send(*command), self._share_wait()
+        answer = await reply
+        await asyncio.shield(waited)
+        return answer
+
+    def _share_wait(self) -> "asyncio.Future[None]":
+        if self._next_wait is None:
+            self._next_wait = asyncio.get_running_loop().create_future()
+            if not self._wait_sent:
+                # Behind all that this turn of the event loop sends.
+                asyncio.get_running_loop().call_soon(self._send_wait)
+        return self._next_wait
+
+    def _send_wait(self) -> None:
+        waited, self._next_wait = self._next_wait, None
+        if waited is None or self._replication is None:
+            return
+        try:
+            reply = self._send(b"WAIT", self._replication.replicas, self._replication.ms_max)
+        except LinkDown:
+            self._end_wait(waited, 0)
+            return
+        self._wait_sent = True
+        reply.add_done_callback(lambda reply: self._waited(waited, reply))
+
+    def _waited(self, waited: "asyncio.Future[None]", reply: "asyncio.Future[Any]") -> None:
+        self._wait_sent = False
+        failed = reply.cancelled() or reply.exception() is not None
+        self._end_wait(waited, 0 if failed else reply.result())
+        self._send_wait()  # For those who came meanwhile.
+
+    def _end_wait(self, waited: "asyncio.Future[None]", replicas: int) -> None:
+        if self._replication is not None and replicas < self._replication.replicas:
+            self.short += 1
+            now = time.monotonic()
+            if now - self._short_logged_at > SHORT_LOGGED_EVERY_S:
+                self._short_logged_at = now
+                asked = self._replication.replicas
+                logger.warning("%d of %d replicas had a write in time", replicas, asked)
+        if not waited.done():
+            waited.set_result(None)
 
     def _hand_out(self, reply: Any) -> None:
         waiting, _since = self._waiting.popleft()

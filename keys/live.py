@@ -1,8 +1,8 @@
 """Where keys stand against their limits at this moment, for those who watch: nothing moves.
 
-The synchronous sibling of `Limiter.peek`, for many keys in one or two round trips. A window that
-Valkey does not know is not loaded from the ledger here: it is returned as cold, and whoever asks
-may know better.
+The synchronous sibling of `Limiter.peek`, for many keys in one or two round trips (to each node of
+a cluster). A window that Valkey does not know is not loaded from the ledger here: it is returned as
+cold, and whoever asks may know better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,18 +89,15 @@ def in_flight_of_all() -> int:
 def _ask(
     policies: Mapping[int, KeyPolicy], questions: Mapping[int, tuple[Limit, ...]]
 ) -> dict[int, list[Any]]:
-    client = valkey.client()
-    ask = client.register_script(source("admit"))
-    pipeline = client.pipeline(transaction=False)
     nothing = [NOTHING.tokens, NOTHING.tokens_strict, NOTHING.nanousd, NOTHING.nanousd_strict, 0, 0]
+    calls = []
     for pk, limits in questions.items():
         question = encode_question(limits, policies[pk].concurrencies)
-        ask(
-            keys=[f"{shard_tag(policies[pk].shard)}:leases"],
-            args=[0, "peek", question, "-", 0, *nothing, ""],
-            client=pipeline,
-        )
-    return dict(zip(questions, pipeline.execute(), strict=True))
+        arguments = [0, "peek", question, "-", 0, *nothing, ""]
+        calls.append((f"{shard_tag(policies[pk].shard)}:leases", arguments))
+    return dict(
+        zip(questions, valkey.run_each(valkey.client(), source("admit"), calls), strict=True)
+    )
 
 
 def _cold(limits: tuple[Limit, ...], reply: list[Any]) -> tuple[Limit, ...]:

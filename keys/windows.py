@@ -17,14 +17,16 @@ class NotEmptied(Exception):
     """Valkey did not answer: the window may still count what was used before the reset."""
 
 
-def now() -> dt.datetime:
-    """Return this instant on Valkey's clock, which charges are dated by; without it on ours."""
+def now(shard: int) -> dt.datetime:
+    """Return this instant on the clock of the node of Valkey that dates the charges of `shard`;
+    without it on ours.
+    """
     try:
-        seconds, microseconds = valkey.client().time()
+        at_ms = valkey.now_ms(valkey.client(), f"{shard_tag(shard)}:leases")
     except RedisError:
         logger.warning("Valkey does not tell the time: a reset is dated by this machine's clock")
         return dt.datetime.now(dt.UTC)
-    return _EPOCH + dt.timedelta(seconds=seconds, microseconds=microseconds)
+    return _EPOCH + dt.timedelta(milliseconds=at_ms)
 
 
 def forget(shard: int, window_name: str) -> dt.datetime | None:

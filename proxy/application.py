@@ -15,11 +15,9 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from keys.limiter import Limiter, Settlement
+from keys.valkey import async_client
 from proxy import services
 from proxy.call import BodyStore, Call, ClientGone
 from proxy.cold_start import LedgerHistory
@@ -44,9 +42,6 @@ from usage.counting import tally
 
 logger = logging.getLogger(__name__)
 
-# A script takes some 50 µs, so this many connections are never the bottleneck; without a bound a
-# stalled Valkey would be met with thousands.
-VALKEY_CONNECTIONS_MAX = 64
 STOP_SECONDS_MAX = 3.0
 STOPPING = "The gateway is stopping. Try again shortly."
 
@@ -139,7 +134,7 @@ class Application:
 
     def _build(self) -> None:
         self._database = Database()
-        self._valkey = _valkey()
+        self._valkey = async_client()
         self._policies = Policies(
             self._database,
             self._valkey,
@@ -300,19 +295,6 @@ def _level(status: int) -> int:
 
 async def _with(handler, argument: str, call: Call) -> None:  # type: ignore[no-untyped-def]
     await handler(call, argument)
-
-
-def _valkey() -> "Redis":
-    pool = BlockingConnectionPool.from_url(
-        settings.VALKEY_URL,
-        max_connections=VALKEY_CONNECTIONS_MAX,
-        timeout=settings.VALKEY_SECONDS_MAX,
-        socket_timeout=settings.VALKEY_SECONDS_MAX,
-        socket_connect_timeout=settings.VALKEY_SECONDS_MAX,
-        # A script that was sent may have run: only its caller knows whether to send it again.
-        retry=Retry(NoBackoff(), 0),
-    )
-    return Redis(connection_pool=pool)
 
 
 def _bounds() -> Bounds:

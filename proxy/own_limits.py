@@ -10,10 +10,11 @@ import logging
 from collections import defaultdict
 from uuid import uuid4
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from keys.link import Link, LinkDown, ReplyLost
+from keys.link import LinkDown, ReplyLost
+from keys.links import link_to
+from keys.valkey import AsyncValkey
 from proxy.core.account import Account
 from proxy.rest import source
 
@@ -35,9 +36,9 @@ class OwnLimits:
     """Takes and gives back places at accounts."""
 
     def __init__(
-        self, valkey: "Redis", *, lease_ttl_s: float, renew_s: float, seconds_max: float
+        self, valkey: AsyncValkey, *, lease_ttl_s: float, renew_s: float, seconds_max: float
     ) -> None:
-        self._link = Link(
+        self._link = link_to(
             valkey, {n: source(n) for n in ("take", "keep", "leave")}, seconds_max=seconds_max
         )
         self._lease_ttl_ms = round(lease_ttl_s * 1000)

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from redis.asyncio import Redis
-
 from keys.core.access import Address, Catalogue, KeyPolicy, Maintenance
 from keys.invalidation import CHANNEL, EVERYTHING
 from keys.policy import load_catalogue, load_maintenance, load_policy
+from keys.valkey import AsyncValkey
 from proxy.accounts import load_accounts
 from proxy.core.account import Account
 from proxy.core.allowance import Allowance, Client, client_of
@@ -67,7 +66,7 @@ class Policies:
     def __init__(
         self,
         database: Database,
-        valkey: "Redis",
+        valkey: AsyncValkey,
         *,
         entries_max: int,
         age_s_max: float,

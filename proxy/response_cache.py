@@ -13,14 +13,15 @@ from redis.exceptions import RedisError
 
 from keys.core.access import KeyPolicy
 from keys.limiter import shard_tag
-from keys.link import Link, LinkDown, ReplyLost
+from keys.link import LinkDown, ReplyLost
+from keys.links import AnyLink
 from proxy.core.cache_entry import Entry, decode
 
 
 class ResponseCache:
     """The response cache of all keys, on the connection that admissions go over."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: AnyLink) -> None:
         self._link = link
 
     def look_up(self, policy: KeyPolicy, digest: str) -> "Look":

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import orjson
 from redis import RedisError
-from redis.asyncio import Redis
 
 from keys import valkey
+from keys.valkey import AsyncValkey
 from proxy.core.account import Account
 from proxy.core.rest import ALL, Rest, Rests, identity
 from proxy.core.selection import Standing
@@ -54,7 +54,7 @@ def source(name: str) -> str:
 class SharedRests:
     """The rests of all accounts, as known to this process and shared with the others."""
 
-    def __init__(self, valkey: "Redis") -> None:
+    def __init__(self, valkey: AsyncValkey) -> None:
         self._valkey = valkey
         self._rests = Rests()
         # What Valkey had when it was last read, or has been given since.
@@ -186,7 +186,8 @@ class SharedRests:
 
     async def _read(self) -> None:
         known = {key for key in self._written if key not in self._outbox}
-        entries, now_ms = await self._valkey.hgetall(KEY), _ms(await self._valkey.time())
+        entries = await self._valkey.hgetall(KEY)
+        now_ms = await valkey.async_now_ms(self._valkey, KEY)
         now, expired, found = time.monotonic(), [], set()
         for field, value in entries.items():
             rest = _rest(field, value, now, now_ms)
@@ -219,7 +220,7 @@ def resting() -> dict[int, Resting]:
     Raises `RedisError` when Valkey does not answer.
     """
     client = valkey.client()
-    entries, now_ms = client.hgetall(KEY), _ms(client.time())
+    entries, now_ms = client.hgetall(KEY), valkey.now_ms(client, KEY)
     found: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for field, value in entries.items():
         said = orjson.loads(value)
@@ -261,8 +262,3 @@ def _rest(field: bytes, value: bytes, now: float, now_ms: int) -> Rest:
         fault=Fault(said["fault"]),
         reason=said["reason"],
     )
-
-
-def _ms(at: tuple[int, int]) -> int:
-    seconds, microseconds = at
-    return seconds * 1000 + microseconds // 1000

@@ -81,20 +81,30 @@ def drain(client: Redis | None = None) -> int:
 def drain_lag(client: Redis | None = None) -> float:
     """Return the age in seconds of the oldest event that is not in the ledger yet; 0 if none."""
     client = client or valkey.client()
-    oldest_ms = min(_oldest_ms(client).values(), default=None)
-    return 0.0 if oldest_ms is None else max(0, _now_ms(client) - oldest_ms) / 1000
+    oldest = [(ms, shard) for shard, ms in _oldest_ms(client).items()]
+    if not oldest:
+        return 0.0
+    oldest_ms, shard = min(oldest)
+    return max(0, valkey.now_ms(client, events_key(shard)) - oldest_ms) / 1000
 
 
 def memory_share(client: Redis | None = None) -> float:
-    """Return the share of Valkey's bound of memory that events take; 0 if it has no bound."""
+    """Return the share of its bound of memory that events take on the node of Valkey where it is
+    the largest; 0 where there is no bound.
+    """
     client = client or valkey.client()
-    memory: Any = client.info("memory")
-    if not memory["maxmemory"]:
-        return 0.0
     pipeline = client.pipeline(transaction=False)
     for shard in range(settings.SHARDS):
         pipeline.memory_usage(events_key(shard))
-    return sum(size or 0 for size in pipeline.execute()) / int(memory["maxmemory"])
+    taken: dict[int, int] = {}
+    bounds: dict[int, int] = {}
+    for shard, size in enumerate(pipeline.execute()):
+        node = valkey.primary_of(client, events_key(shard))
+        taken[id(node)] = taken.get(id(node), 0) + (size or 0)
+        if id(node) not in bounds:
+            memory: Any = node.info("memory")
+            bounds[id(node)] = int(memory["maxmemory"])
+    return max(taken[node] / bound if bound else 0.0 for node, bound in bounds.items())
 
 
 def position(client: Redis, shard: int) -> str:
@@ -217,9 +227,10 @@ def _oldest_ms(client: Redis) -> dict[int, int]:
 
 def _trim(client: Redis) -> None:
     shards = range(settings.SHARDS)
-    keep_from = (_now_ms(client) - settings.EVENTS_KEEP_S * 1000, 0)
+    clocks = valkey.clocks_ms(client, [events_key(shard) for shard in shards])
     pipeline = client.pipeline(transaction=False)
-    for shard, drained in zip(shards, _positions(client), strict=True):
+    for shard, drained, now_ms in zip(shards, _positions(client), clocks, strict=True):
+        keep_from = (now_ms - settings.EVENTS_KEEP_S * 1000, 0)
         ms, sequence = min(_stream_id(drained), keep_from)
         pipeline.xtrim(events_key(shard), minid=f"{ms}-{sequence}", approximate=False)
     pipeline.execute()
@@ -239,11 +250,6 @@ def _text_id(drained: bytes | None) -> str:
 def _stream_id(text: str) -> tuple[int, int]:
     ms, _, sequence = text.partition("-")
     return int(ms), int(sequence)
-
-
-def _now_ms(client: Redis) -> int:
-    seconds, microseconds = client.time()
-    return seconds * 1000 + microseconds // 1000
 
 
 def _drained_key(shard: int) -> str:

@@ -150,15 +150,17 @@ def _current_scopes(apikey_ids: set[int], team_ids: set[int]) -> set[str]:
 
 
 def _snapshot(client: Redis, shard: int, names: Sequence[str]) -> _Snapshot:
+    first = ledger.events_key(shard)
     pipeline = client.pipeline(transaction=True)
-    pipeline.time()
+    # In the transaction: of the node that has them, at their instant.
+    pipeline.execute_command("EVAL", "return redis.call('TIME')", 1, first)
     # A drain meanwhile makes no difference: what is in the ledger by then is not pending.
-    pipeline.xrange(ledger.events_key(shard), f"({ledger.position(client, shard)}")
+    pipeline.xrange(first, f"({ledger.position(client, shard)}")
     for name in names:
         pipeline.hgetall(f"{{s{shard:02d}}}:w:{name}")
-    (seconds, microseconds), events, *hashes = pipeline.execute()
+    now, events, *hashes = pipeline.execute()
     return _Snapshot(
-        seconds * 1000 + microseconds // 1000,
+        valkey.milliseconds(now),
         pending_rows([fields for _id, fields in events]),
         {
             name: {field.decode(): value.decode() for field, value in found.items()}

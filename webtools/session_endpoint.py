@@ -15,11 +15,10 @@ import re
 from typing import Any
 
 import orjson
-from django.conf import settings
 from redis import RedisError
-from redis.asyncio import Redis
 
 from keys.core.access import KeyPolicy
+from keys.valkey import AsyncValkey, async_client
 from proxy.application import Application as DataPlane
 from proxy.application import application as data_plane
 from proxy.call import Call, ClientGone
@@ -41,7 +40,7 @@ class SessionApplication:
         self._plane = plane
         self._web_tools = web_tools
         self._starting: asyncio.Lock | None = None
-        self._valkey: Redis | None = None
+        self._valkey: AsyncValkey | None = None
         web_tools.has_session = self.is_open
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -80,12 +79,7 @@ class SessionApplication:
         self._starting = self._starting or asyncio.Lock()
         async with self._starting:
             if self._valkey is None:
-                seconds_max = settings.VALKEY_SECONDS_MAX
-                valkey = Redis.from_url(
-                    settings.VALKEY_URL,
-                    socket_timeout=seconds_max,
-                    socket_connect_timeout=seconds_max,
-                )
+                valkey = async_client()
                 self._sessions, self._open = ToolSessions(valkey), OpenSessions(valkey)
                 self._open.start()
                 self._valkey = valkey

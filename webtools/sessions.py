@@ -18,10 +18,11 @@ import secrets
 import time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from redis import RedisError
-from redis.asyncio import Redis
 
+from keys.valkey import AsyncValkey, async_now_ms
 from proxy.listening import end, listen_forever
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class ToolSessions:
     Each method raises redis-py's `RedisError` when Valkey does not answer.
     """
 
-    def __init__(self, valkey: "Redis", ttl_s: float = TTL_S) -> None:
+    def __init__(self, valkey: AsyncValkey, ttl_s: float = TTL_S) -> None:
         self._valkey = valkey
         self._ttl_ms = round(ttl_s * 1000)
 
@@ -84,7 +85,7 @@ class ToolSessions:
 class OpenSessions:
     """Which keys have a session, as this process knows it. `is_open` asks nobody."""
 
-    def __init__(self, valkey: "Redis") -> None:
+    def __init__(self, valkey: AsyncValkey) -> None:
         self._valkey = valkey
         # The end of each key's last session, by this process's clock. What is renewed moves to the
         # back, so what has ended gathers at the front.
@@ -152,11 +153,8 @@ class OpenSessions:
         self.linked, self._newer = True, {}
 
     async def _read_once(self) -> dict[int, float]:
-        pipeline = self._valkey.pipeline(transaction=False)
-        pipeline.time()
-        pipeline.zrange(OPEN, 0, -1, withscores=True)
-        (seconds, microseconds), found = await pipeline.execute()
-        now_ms, now = seconds * 1000 + microseconds // 1000, time.monotonic()
+        found: Any = await self._valkey.zrange(OPEN, 0, -1, withscores=True)
+        now_ms, now = await async_now_ms(self._valkey, OPEN), time.monotonic()
         return {int(apikey_id): now + (end_ms - now_ms) / 1000 for apikey_id, end_ms in found}
 
     def _drop_ended(self) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.conf import settings
 from redis import Redis
 
+from keys import valkey
 from keys.limiter import shard_tag
 from usage import ledger
 from usage.models import LedgerEntry
@@ -29,9 +30,8 @@ return found
 
 
 def now_ms(client: Redis) -> int:
-    """Return Valkey's clock."""
-    seconds, microseconds = client.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
+    """Return Valkey's clock; in a cluster that of the first shard's node."""
+    return valkey.now_ms(client, ledger.events_key(0))
 
 
 def leases(client: Redis) -> Iterator[dict[str, Any]]:

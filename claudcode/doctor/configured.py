@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from claudcode import checks, env, stores
 from claudcode.doctor.findings import Finding, error, ok, warning
+from keys.core.valkey_address import BadValkeyAddress, ValkeyAddress, parse
 
 LOCAL = ("", "localhost", "127.0.0.1", "::1")
 # Texts of examples and tutorials, and what nobody draws at random.
@@ -51,8 +52,8 @@ def look_at_secrets() -> Iterator[Finding]:
     if _remote(postgres.get("host")) and postgres.get("password", "") in WELL_KNOWN_PASSWORDS:
         advice = "Give the role a random password (ALTER ROLE … PASSWORD), and put it in the URL."
         yield error("postgres password", "It is none or a well-known one.", advice)
-    valkey = urlsplit(settings.VALKEY_URL)
-    if _remote(valkey.hostname) and (valkey.password or "") in WELL_KNOWN_PASSWORDS:
+    valkey = _valkey()
+    if valkey and _leaves(valkey) and valkey.password in WELL_KNOWN_PASSWORDS:
         advice = "Set requirepass, or a user with a password, and put it in VALKEY_URL."
         yield error("valkey password", "It is none or a well-known one.", advice)
 
@@ -80,14 +81,13 @@ def look_at_site() -> Iterator[Finding]:
 
 def look_at_encryption() -> Iterator[Finding]:
     """Look at the ways to stores on other machines."""
-    postgres, valkey = _postgres(), urlsplit(settings.VALKEY_URL)
+    postgres, valkey = _postgres(), _valkey()
     if _remote(postgres.get("host")) and postgres.get("sslmode") not in SECURE_MODES:
         advice = "Append ?sslmode=verify-full (or require) to DATABASE_URL."
         yield warning("postgres tls", "Nothing makes the connection encrypted.", advice)
-    if valkey.scheme == "redis" and _remote(valkey.hostname):
-        yield warning(
-            "valkey tls", "The connection is not encrypted.", "Use rediss:// with TLS on."
-        )
+    if valkey and not valkey.encrypted and _leaves(valkey):
+        advice = "Use rediss:// (rediss+cluster://, rediss+sentinel://) with TLS on."
+        yield warning("valkey tls", "The connection is not encrypted.", advice)
 
 
 def look_at_machine() -> Iterator[Finding]:
@@ -120,6 +120,18 @@ def _postgres() -> dict[str, str]:
     if not stores.is_postgres(url):
         return {}
     return {name: str(value) for name, value in conninfo_to_dict(url).items()}
+
+
+def _valkey() -> ValkeyAddress | None:
+    try:
+        return parse(settings.VALKEY_URL)
+    except BadValkeyAddress:
+        return None
+
+
+def _leaves(valkey: ValkeyAddress) -> bool:
+    """Whether the way to Valkey leaves this machine."""
+    return any(_remote(host) for host, _port in valkey.nodes)
 
 
 def _remote(host: str | None) -> bool:

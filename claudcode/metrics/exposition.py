@@ -50,6 +50,9 @@ DESCRIBED = {
     "exchanges_in_flight": Described(GAUGE, "Exchanges that this server's workers hold."),
     "request_bodies_bytes": Described(GAUGE, "Request bodies that this server's workers hold."),
     "valkey_links": Described(GAUGE, "Workers whose link to Valkey stands; it is made at need."),
+    "valkey_waits_short": Described(
+        GAUGE, "WAITs of these workers that found fewer replicas than asked for."
+    ),
     "postgres_pool_connections": Described(GAUGE, "Connections to Postgres of the workers."),
     "postgres_pool_idle": Described(GAUGE, "Those of them that nobody uses."),
     "postgres_pool_waiting": Described(GAUGE, "Requests that wait for one."),
@@ -65,6 +68,8 @@ DESCRIBED = {
     "upstream_accounts_resting": Described(GAUGE, "Upstream accounts that rest."),
     "valkey_memory_bytes": Described(GAUGE, "Memory that Valkey uses."),
     "valkey_memory_bytes_max": Described(GAUGE, "Memory that Valkey may use; 0 is no bound."),
+    "valkey_memory_share": Described(GAUGE, "Share of its bound that the fullest node uses."),
+    "valkey_primaries": Described(GAUGE, "Nodes of Valkey that have keys; 1 without a cluster."),
     "dead_letters": Described(GAUGE, "Events that could not be written to the ledger."),
     "ledger_rows": Described(GAUGE, "Rows of the ledger, as Postgres estimates them."),
     "upstream_accounts_suspended": Described(GAUGE, "Enabled accounts whose credential failed."),

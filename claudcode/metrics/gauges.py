@@ -23,7 +23,8 @@ from proxy.database import DatabaseUnavailable
 from proxy.models import UpstreamAccount
 from proxy.rest import resting
 from usage import ledger
-from usage.models import DeadLetter, LedgerEntry
+from usage.models import DeadLetter
+from usage.partitions import partitions
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ logger = logging.getLogger(__name__)
 SECONDS_MAX = 4.0
 WAITING_COUNTED_MAX = 1_000
 COUNT_WAITING = """
-local drained = redis.call('GET', KEYS[2]) or '0-0'
+local position = string.gsub(KEYS[1], 'events$', 'drained')
+local drained = redis.call('GET', position) or '0-0'
 return #redis.call('XRANGE', KEYS[1], '(' .. drained, '+', 'COUNT', ARGV[1])
 """
 
@@ -44,6 +46,7 @@ def of_process(parts: Parts) -> dict[str, float]:
         "exchanges_in_flight": parts.settler.in_flight,
         "request_bodies_bytes": parts.gateway.bodies.held,
         "valkey_links": int(parts.limiter.link.connected),
+        "valkey_waits_short": parts.limiter.link.short,
         "postgres_pool_connections": pool.get("pool_size", 0),
         "postgres_pool_idle": pool.get("pool_available", 0),
         "postgres_pool_waiting": pool.get("requests_waiting", 0),
@@ -64,36 +67,39 @@ async def of_stores(parts: Parts) -> dict[str, float]:
 def of_valkey() -> dict[str, float]:
     """Return the gauges of Valkey. Raises `RedisError`."""
     client = valkey.client()
-    memory: Any = client.info("memory")
+    events = [f"{shard_tag(shard)}:events" for shard in range(settings.SHARDS)]
+    waiting = valkey.run_each(client, COUNT_WAITING, [(e, (WAITING_COUNTED_MAX,)) for e in events])
     pipeline = client.pipeline(transaction=False)
-    tags = [shard_tag(shard) for shard in range(settings.SHARDS)]
-    for tag in tags:
-        pipeline.eval(COUNT_WAITING, 2, f"{tag}:events", f"{tag}:drained", WAITING_COUNTED_MAX)
-        pipeline.xlen(f"{tag}:events")
-        pipeline.zcard(f"{tag}:leases")
+    for shard, name in enumerate(events):
+        pipeline.xlen(name)
+        pipeline.zcard(f"{shard_tag(shard)}:leases")
     said = pipeline.execute()
+    nodes: Any = [node.info("memory") for node in valkey.primaries(client)]
     return {
         "drain_lag_seconds": ledger.drain_lag(client),
-        "events_waiting": sum(said[0::3]),
-        "events_kept": sum(said[1::3]),
-        "leases": sum(said[2::3]),
+        "events_waiting": sum(waiting),
+        "events_kept": sum(said[0::2]),
+        "leases": sum(said[1::2]),
         "upstream_accounts_resting": len(resting()),
-        "valkey_memory_bytes": memory["used_memory"],
-        "valkey_memory_bytes_max": memory["maxmemory"],
+        "valkey_memory_bytes": sum(memory["used_memory"] for memory in nodes),
+        "valkey_memory_bytes_max": sum(memory["maxmemory"] for memory in nodes),
+        # Of the node that is fullest: one that is full refuses its shards whatever others have.
+        "valkey_memory_share": max(_share(memory) for memory in nodes),
+        "valkey_primaries": len(nodes),
     }
+
+
+def _share(memory: dict[str, int]) -> float:
+    return memory["used_memory"] / memory["maxmemory"] if memory["maxmemory"] else 0.0
 
 
 def of_postgres() -> dict[str, float]:
     """Return the gauges of Postgres. Raises `DatabaseError`."""
     suspended = UpstreamAccount.objects.filter(enabled=True, suspended_at__isnull=False)
-    with connection.cursor() as cursor:
-        # Counting them would read them all.
-        statement = "SELECT greatest(0, reltuples) FROM pg_class WHERE oid = %s::regclass"
-        cursor.execute(statement, [LedgerEntry._meta.db_table])
-        rows = cursor.fetchone()[0]
     return {
         "dead_letters": DeadLetter.objects.count(),
-        "ledger_rows": rows,
+        # Counting them would read them all.
+        "ledger_rows": sum(partition.rows for partition in partitions()),
         "upstream_accounts_suspended": suspended.count(),
     }
 

@@ -24,6 +24,14 @@ local KEEP_SETTLED_MS = 60000  -- longer than any renewal is on its way
 
 local tag = string.match(KEYS[1], '^{[^}]*}') .. ':'
 
+-- While a slot of a cluster is moved key by key, what is elsewhere looks as if it had never been. To
+-- ask for two names that are never written fails then, on both nodes, and at no other time: nothing
+-- is done, and the caller comes again.
+local moving = redis.pcall('EXISTS', tag .. '-', tag .. '--')
+if type(moving) == 'table' and moving.err then
+  return redis.error_reply('TRYAGAIN the slot is being moved: ' .. moving.err)
+end
+
 -- Not cjson, not tostring: both round beyond fourteen digits.
 local function whole(number)
   return string.format('%.0f', number)

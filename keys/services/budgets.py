@@ -94,7 +94,7 @@ def budget_reset(
     if isinstance(holding.holder, Plan):
         raise ValidationError("Each key of a plan has a window of its own: say whose to empty.")
     row = holding.special or holding.budget
-    row.reset_at = windows.now()
+    row.reset_at = windows.now(policy.holder_shard(holding.holder))
     row.save(update_fields=["reset_at"])
     detail = {"budget": str(holding.budget)}
     audit.record("budget.reset", holding.holder, acting_user, acting_address, detail)
