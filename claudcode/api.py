@@ -1,7 +1,7 @@
 """The management API at `/api/v1/`: which address is whose, and its description.
 
 What an address does is in the app that owns the rows: `keys.api`, `usage.api`, `proxy.api`,
-`operators.alerts.api`.
+`operators.alerts.api`, `webtools.api`.
 """
 
 from typing import Any
@@ -20,7 +20,8 @@ from keys.api.apikeys import ApiKeys
 from keys.api.budgets import ApiKeyBudgets, PlanBudgets, TeamBudgets
 from keys.api.catalogue import Models
 from keys.api.members import Members
-from keys.api.operation import AuditTrail, EverybodysCache, MaintenanceSwitch, OwnToken
+from keys.api.operation import AuditTrail, EverybodysCache, MaintenanceSwitch
+from keys.api.operator_tokens import OperatorTokens, OwnToken
 from keys.api.plans import Plans
 from keys.api.tables import KeyExport, KeyImport
 from keys.api.teams import Teams
@@ -29,6 +30,7 @@ from proxy.api.upstreams import Upstreams
 from usage.api.ledger import Ledger
 from usage.api.prices import Prices
 from usage.api.totals import Usage
+from webtools.api import CreditPrices, Tavily, ToolRules
 
 
 class Description(SpectacularJSONAPIView):
@@ -77,8 +79,11 @@ router.register("upstreams", Upstreams, "api-upstreams")
 router.register("alerts", Alerts, "api-alerts")
 router.register("alert-targets", AlertTargets, "api-alert-targets")
 router.register("alert-deliveries", Deliveries, "api-alert-deliveries")
+router.register("webtools/prices", CreditPrices, "api-webtools-prices")
+router.register("webtools/rules", ToolRules, "api-webtools-rules")
 router.register("ledger", Ledger, "api-ledger")
 router.register("audit", AuditTrail, "api-audit")
+router.register("tokens", OperatorTokens, "api-tokens")
 
 urlpatterns = [
     path("openapi.json", Description.as_view(), name="api-description"),
@@ -93,6 +98,12 @@ urlpatterns = [
     path("cache/purge", EverybodysCache.as_view({"post": "purge"}), name="api-cache"),
     path("keys/export", KeyExport.as_view({"get": "export"}), name="api-key-export"),
     path("keys/import", KeyImport.as_view({"post": "issue"}), name="api-key-import"),
+    path(
+        "webtools/tavily",
+        Tavily.as_view({"get": "retrieve", "patch": "partial_update"}),
+        name="api-tavily",
+    ),
+    path("webtools/tavily/test", Tavily.as_view({"post": "test"}), name="api-tavily-test"),
     *router.urls,
     re_path(r"", Unknown.as_view()),
 ]

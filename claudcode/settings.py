@@ -397,8 +397,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "ClaudCode management API",
-    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, usage, ledger, alerts"
-    " and audit trail of a ClaudCode gateway.",
+    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, web tools, usage, ledger,"
+    " alerts, operator tokens and audit trail of a ClaudCode gateway.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
@@ -409,6 +409,7 @@ SPECTACULAR_SETTINGS = {
         "KeyStatus": "keys.api.apikeys.STATUSES",
         "ExchangeStatus": "usage.api.ledger.STATUSES",
         "AlertKind": "operators.alerts.api.KIND_NAMES",
+        "OperatorTokenStatus": "keys.api.operator_tokens.STATES",
     },
 }
 UNFOLD = {

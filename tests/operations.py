@@ -8,6 +8,7 @@ from typing import Any
 from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
+from keys.api.tokens import operatortoken_issue
 from keys.models import ApiKey
 from keys.services import (
     apikey_change_plan,
@@ -26,6 +27,8 @@ from proxy.services import upstream_add, upstream_suspend
 from tests.factories import a_budget, a_key, a_model, a_plan, a_spec, a_stranger, a_team
 from tests.management import ApiClient
 from usage.models import Price
+from webtools.models import CreditPrice
+from webtools.services import tool_rule_set
 
 PREFIX = "/api/v1/"
 DESCRIPTION = SchemaGenerator().get_schema(request=None, public=True)
@@ -78,6 +81,11 @@ def rows_for(name: str) -> dict[str, int]:
         return {"id": Price.objects.create(model=model, starts_at="2030-01-01T00:00Z", **price).pk}
     if area == "upstreams":
         return {"id": an_account(name)}
+    if area == "tokens":
+        token, _ = operatortoken_issue(name="other", scopes=["keys:read"], acting_user=None)
+        return {"id": token.pk}
+    if area == "webtools":
+        return _of_web_tools(name)
     return {"id": _of_alerts(name)} if area in ("alert", "alerts") else {}
 
 
@@ -114,6 +122,16 @@ def _of_alerts(name: str) -> int:
     if name == "alert_deliveries_replay":
         AlertDelivery.objects.update(next_at=None, dead_at=now)
     return delivery.pk
+
+
+def _of_web_tools(name: str) -> dict[str, int]:
+    if name.startswith("webtools_prices"):
+        return {"id": CreditPrice.objects.latest("starts_at").pk}
+    plan = a_plan()
+    ids = {"plan_id": plan.pk}
+    if name.startswith("webtools_rules") and not name.endswith("create"):
+        ids["id"] = tool_rule_set(holder=plan, changes={}, acting_user=None).pk
+    return ids
 
 
 def an_account(name: str) -> int:

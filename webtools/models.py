@@ -13,6 +13,8 @@ from keys.models import RATE_MAX, ApiKey, Plan
 
 # What Tavily charges for a credit as one goes: 0.8 cents.
 CREDIT_NANOUSD_DEFAULT = 8_000_000
+# A thousand dollars: beyond it, a slip of units.
+CREDIT_NANOUSD_MAX = 10**12
 
 
 def _calls_per_day() -> "models.PositiveBigIntegerField[int | None, int | None]":
@@ -78,7 +80,7 @@ class CreditPrice(models.Model):
         unique=True, default=timezone.now, help_text="In force from this instant on."
     )
     credit_nanousd = models.PositiveBigIntegerField(
-        validators=[MaxValueValidator(10**12)],
+        validators=[MaxValueValidator(CREDIT_NANOUSD_MAX)],
         verbose_name="nano-dollars a credit",
         help_text="A credit at 0.8 cents is 8,000,000.",
     )

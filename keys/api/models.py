@@ -18,7 +18,8 @@ class OperatorToken(models.Model):
     """A token by which a program manages the gateway. The secret is not here, only its digest.
 
     `created_by` is `None` when a command made it: whoever can run commands may do everything. The
-    token of a person ends with their account, and is worth no more than their permissions.
+    token of a person ends with their account, and is worth no more than their permissions. One that
+    a token issued over the API has its `issued_by`, and ends with it.
     """
 
     name = models.CharField(max_length=NAME_LENGTH_MAX)
@@ -37,6 +38,9 @@ class OperatorToken(models.Model):
         null=True,
         editable=False,
         related_name="operator_tokens",
+    )
+    issued_by = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, editable=False, related_name="issued"
     )
 
     class Meta:

@@ -1,4 +1,4 @@
-"""The audit trail, the maintenance switch, the cache of everybody, and the token itself."""
+"""The audit trail, the maintenance switch, and the cache of everybody."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -105,25 +105,3 @@ class EverybodysCache(ServiceViewSet):
     def purge(self, request: Request) -> Response:
         """Forget every cached answer of everybody."""
         return Response(purge(None, request))
-
-
-class TokenShown(serializers.Serializer[Any]):
-    """The operator token of this request."""
-
-    id = serializers.IntegerField()
-    name = serializers.CharField()
-    prefix = serializers.CharField()
-    last_four = serializers.CharField()
-    scopes = serializers.ListField(child=serializers.CharField())
-    expires_at = serializers.DateTimeField(allow_null=True)
-    created_at = serializers.DateTimeField()
-
-
-class OwnToken(ServiceViewSet):
-    """What the token of this request is: for a program to see that it works, and until when."""
-
-    serializer_class = TokenShown
-    queryset = Maintenance.objects.none()
-
-    def get_object(self) -> Any:
-        return self.request.auth

@@ -40,6 +40,24 @@ SCOPES: dict[str, tuple[str, ...]] = {
         "alerts.delete_alerttarget",
     ),
     "alerts:operate": ("alerts.replay_alertdelivery",),
+    "webtools:read": (
+        "webtools.view_tavilyaccount",
+        "webtools.view_creditprice",
+        "webtools.view_toolrule",
+    ),
+    "webtools:write": (
+        "webtools.change_tavilyaccount",
+        "webtools.add_creditprice",
+        "webtools.change_creditprice",
+    ),
+    # Rules for keys and plans, which need no hand on the credential.
+    "webtools:operate": (
+        "webtools.add_toolrule",
+        "webtools.change_toolrule",
+        "webtools.delete_toolrule",
+    ),
+    "tokens:read": ("keys.view_operatortoken",),
+    "tokens:write": ("keys.add_operatortoken", "keys.change_operatortoken"),
     "usage:read": ("usage.view_hourlyrollup",),
     "ledger:read": ("usage.view_ledgerentry",),
     "audit:read": ("keys.view_auditevent",),

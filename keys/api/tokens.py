@@ -1,6 +1,10 @@
 """Operator tokens: issue, revoke, recognise.
 
 Each write is one transaction with its audit row. A secret is returned once and stored nowhere.
+
+A token that issues another over the API gives no scope that it lacks, no longer life than its own,
+and not the right to issue; what it issued is revoked with it. So whoever stole a token is out, with
+all that they made of it, when that token is revoked.
 """
 
 import datetime as dt
@@ -30,6 +34,11 @@ from keys.core.secret import (
 # Enough to see that a token is in use, and one write a minute at most.
 LAST_USED_EVERY = dt.timedelta(minutes=1)
 
+# The scope by which tokens issue and revoke tokens. No token hands it on.
+ISSUE = "tokens:write"
+# Live ones that one token may have issued: each has a throttle of its own, so a bound is needed.
+ISSUED_MAX = 50
+
 
 @transaction.atomic
 def operatortoken_issue(
@@ -39,11 +48,16 @@ def operatortoken_issue(
     acting_user: User | None,
     acting_address: str | None = None,
     expires_at: dt.datetime | None = None,
+    issued_by: OperatorToken | None = None,
 ) -> tuple[OperatorToken, Secret]:
     """Make a token and return it with its secret, which cannot be had again.
 
-    Raises `ValidationError` also for a scope that `acting_user` has no right to give.
+    Raises `ValidationError` also for a scope that `acting_user` has no right to give, and for what
+    goes beyond `issued_by`, the token that asks for it over the API.
     """
+    wanted = grantable(scopes, acting_user)
+    if issued_by is not None:
+        _require_within(issued_by, wanted, expires_at)
     secret = compose(
         "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH)), mark=OPERATOR_MARK
     )
@@ -52,9 +66,10 @@ def operatortoken_issue(
         prefix=secret.prefix,
         last_four=secret.last_four,
         digest=secret.digest,
-        scopes=grantable(scopes, acting_user),
+        scopes=wanted,
         expires_at=expires_at,
         created_by=acting_user,
+        issued_by=issued_by,
     )
     require_future(expires_at)
     token.full_clean()
@@ -69,12 +84,14 @@ def operatortoken_issue(
 def operatortoken_revoke(
     *, token: OperatorToken, acting_user: User | None, acting_address: str | None = None
 ) -> bool:
-    """Refuse `token` from the next request on; return whether this call was the one that did it."""
-    stored = OperatorToken.objects.filter(pk=token.pk, revoked_at=None)
-    if not stored.update(revoked_at=timezone.now()):
+    """Refuse `token`, and what it issued, from the next request on; return whether this call was
+    the one that did it. Each token that ends leaves its row.
+    """
+    if not _revoke(token, acting_user, acting_address):
         return False  # Someone else got here first; their audit row stands.
-    detail = {"name": token.name, "prefix": token.prefix}
-    audit.record("operatortoken.revoke", token, acting_user, acting_address, detail)
+    # After the row is locked: who issues by this token holds that lock until its token is there.
+    for issued in token.issued.filter(revoked_at=None).order_by("pk"):
+        _revoke(issued, acting_user, acting_address)
     return True
 
 
@@ -112,6 +129,38 @@ def grantable(scopes: Iterable[str], giver: User | None) -> list[str]:
     if beyond:
         raise ValidationError({"scopes": f"You may not do this yourself: {', '.join(beyond)}."})
     return wanted
+
+
+def _revoke(token: OperatorToken, acting_user: User | None, acting_address: str | None) -> bool:
+    stored = OperatorToken.objects.filter(pk=token.pk, revoked_at=None)
+    if not stored.update(revoked_at=timezone.now()):
+        return False
+    detail = {"name": token.name, "prefix": token.prefix}
+    audit.record("operatortoken.revoke", token, acting_user, acting_address, detail)
+    return True
+
+
+def _require_within(
+    issuer: OperatorToken, scopes: Iterable[str], expires_at: dt.datetime | None
+) -> None:
+    """Raise `ValidationError` for a token that `issuer` must not issue."""
+    # Locked until the new one is stored: a revocation meanwhile waits, and ends both.
+    # No key of it changes: writes of rows that refer to it go on.
+    stored = OperatorToken.objects.select_for_update(no_key=True).get(pk=issuer.pk)
+    if not stored.live:
+        raise ValidationError("The token that asks for it has ended.")
+    if beyond := [scope for scope in scopes if scope not in stored.scopes]:
+        told = f"The token that asks for it does not have them: {', '.join(beyond)}."
+        raise ValidationError({"scopes": told})
+    if ISSUE in scopes:
+        raise ValidationError({"scopes": f"A token cannot hand on {ISSUE}."})
+    ends = stored.expires_at
+    if ends is not None and (expires_at is None or expires_at > ends):
+        told = f"The token that asks for it ends at {ends.isoformat()}, and so must this one."
+        raise ValidationError({"expires_at": told})
+    live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    if stored.issued.filter(live, revoked_at=None).count() >= ISSUED_MAX:
+        raise ValidationError(f"{ISSUED_MAX} tokens that it issued are live. Revoke some first.")
 
 
 def _note_use(token: OperatorToken) -> None:

@@ -17,7 +17,12 @@ from tests.operations import MODEL, OPERATIONS, PREFIX, PRICE, rows_for, send
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
 # What calls other servers; tests of their own see to these.
-CALLS = {"upstreams_test", "upstreams_import_models", "alert_targets_test"}
+CALLS = {
+    "upstreams_test",
+    "upstreams_import_models",
+    "alert_targets_test",
+    "webtools_tavily_test",
+}
 WRITES = {name for name, (method, _, _) in OPERATIONS.items() if method not in SAFE_METHODS} - CALLS
 RAISE = {"limit": 5_000, "until": "2038-01-01T00:00:00Z"}
 HOOK = {"name": "pager", "channel": "webhook", "address": "https://93.184.216.34/b"}
@@ -77,12 +82,20 @@ BODIES = {
     "teams_budgets_raise": RAISE,
     "teams_budgets_end_raise": None,
     "teams_budgets_reset": None,
+    "tokens_create": {"name": "ci", "scopes": ["keys:read"]},
+    "tokens_revoke": None,
     "upstreams_create": {"name": "new", "base_url": "https://a.example", "credential": "secret-1"},
     "upstreams_partial_update": {"weight": 7},
     "upstreams_destroy": None,
     "upstreams_disable": None,
     "upstreams_enable": None,
     "upstreams_use_again": None,
+    "webtools_prices_create": {"starts_at": "2031-01-01T00:00:00Z", "credit_nanousd": 1},
+    "webtools_prices_partial_update": {"credit_nanousd": 1},
+    "webtools_rules_create": lambda ids: {"plan_id": ids["plan_id"], "calls_per_day": 5},
+    "webtools_rules_partial_update": {"enabled": False},
+    "webtools_rules_destroy": None,
+    "webtools_tavily_partial_update": {"credential": "tvly-secret-1"},
 }
 
 

@@ -41,7 +41,12 @@ BOUNDED = settings(
 )
 MODES = list(GenerationMode)
 # These call other servers.
-CALLS = {"upstreams_test", "upstreams_import_models", "alert_targets_test"}
+CALLS = {
+    "upstreams_test",
+    "upstreams_import_models",
+    "alert_targets_test",
+    "webtools_tavily_test",
+}
 FUZZED = sorted(OPERATIONS.keys() - CALLS)
 
 
