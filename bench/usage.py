@@ -126,7 +126,7 @@ def _fill(rows: int, keys: int) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute("SET work_mem = '256MB'")
-        cursor.execute(roll_up(_SOURCE.replace("% ", "%% ")), values)
+        cursor.execute(roll_up(_SOURCE.replace("% ", "%% "), whole=False), values)
         print(f"{time.monotonic() - began:6.0f} s  a fortnight rolled up", flush=True)
         for table in TABLES:
             cursor.execute(_repeated(table.name), [DAYS // FORTNIGHT - 1])

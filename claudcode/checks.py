@@ -51,6 +51,7 @@ RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E039", "DRAIN_BATCH", 1, 10_000, "One statement writes that many rows."),
     ("E040", "DRAIN_LAG_S_MAX", 1, 86_400, "The drain runs every second."),
     ("E041", "EVENTS_KEEP_S", 1, 86_400, "Valkey's memory holds them that long."),
+    ("E047", "LEDGER_MONTHS_AHEAD", 1, 24, "Workers that rest for a month need one ahead."),
     ("E042", "DATABASE_CONNECTIONS_MAX", 1, 1000, "All processes together share Postgres' own."),
     ("E043", "UPSTREAM_ATTEMPTS_MAX", 1, 20, "Each account failing costs one."),
     ("E044", "UPSTREAM_RETRY_SECONDS_MAX", 0, 600, "A client waits this long for its error."),

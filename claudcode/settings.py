@@ -286,6 +286,9 @@ DRAIN_LAG_S_MAX = env.integer(
 EVENTS_KEEP_S = env.integer(
     "CLAUDCODE_EVENTS_KEEP_S", 60, "How long a written event stays in Valkey."
 )
+LEDGER_MONTHS_AHEAD = env.integer(
+    "CLAUDCODE_LEDGER_MONTHS_AHEAD", 3, "Months of which the ledger's partitions are made ahead."
+)
 
 # --- Alerts -------------------------------------------------------------------------------------
 

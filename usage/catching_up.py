@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils import timezone
 
-from usage.folding import hold
-from usage.models import Backfill, LedgerEntry, SessionRollup
+from usage.folding import fold_all, hold
+from usage.models import Backfill, LedgerEntry, LedgerFloor, SessionRollup
 from usage.rolling import BEGIN, END, STEP, TABLES
 
 # The drain waits for a batch at most: about a second.
@@ -58,13 +58,22 @@ def add_batch(size: int = BATCH) -> int:
 
 
 def rebuild() -> None:
-    """Empty the roll-ups and begin to add all of the ledger again; `tend` goes on with it."""
-    names = ", ".join(table.name for table in TABLES)
+    """Empty the roll-ups and begin to add all of the ledger again; `tend` goes on with it.
+
+    What holds entries that retention has dropped is kept as it is.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         hold()
         # Nobody writes to the ledger from here to the commit.
         cursor.execute("LOCK TABLE usage_ledgerentry IN SHARE ROW EXCLUSIVE MODE")
-        cursor.execute(f"TRUNCATE usage_backfill, usage_rollupdelta, {names}")
+        # Notes may belong to what is kept.
+        fold_all()
+        cursor.execute("TRUNCATE usage_backfill, usage_rollupdelta")
+        if LedgerFloor.objects.exists():
+            for table in TABLES:
+                cursor.execute(f"DELETE FROM {table.name} AS stored WHERE {table.whole('stored')}")
+        else:
+            cursor.execute(f"TRUNCATE {', '.join(table.name for table in TABLES)}")
         cursor.execute(BEGIN)
 
 

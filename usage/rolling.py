@@ -26,7 +26,7 @@ import datetime as dt
 from usage.core.client import FAMILIES, OTHER, UNKNOWN
 from usage.core.histogram import BOUNDS
 from usage.models import AMOUNTS
-from usage.statements import ADDED
+from usage.statements import ADDED, EVERYBODY_FLOOR, TEAM_FLOOR
 
 SESSION_SUMS = (
     "requests",
@@ -115,16 +115,33 @@ _MONTH = "date_trunc('month', slot, 'UTC')"
 
 
 class _Table:
-    """One roll-up: what its rows are told apart by, what they add up, and out of what."""
+    """One roll-up: what its rows are told apart by, what they add up, out of what, and from when.
 
-    def __init__(self, name: str, dimensions: str, sums: str, rows: str, *, ends: str = "") -> None:
+    `floor` says up to where retention may have dropped entries that a `{row}` holds. What begins
+    later is the sum of the ledger, what does not is kept as it is.
+    """
+
+    def __init__(
+        self, name: str, dimensions: str, sums: str, rows: str, *, floor: str, ends: str = ""
+    ) -> None:
         self.name, self.dimensions, self.sums = name, dimensions.split(), sums.split(", ")
         self.rows = rows
+        self._floor = floor
         self._ends = ends
 
-    @property
-    def insert(self) -> str:
-        """Return the insertion of the rows, or their addition to those that are there."""
+    def whole(self, row: str) -> str:
+        """Return the condition under which the ledger still has all that `row` holds."""
+        begins = "day" if "day" in self.dimensions else "at"
+        return f"{row}.{begins} > {self._floor.format(row=row)}"
+
+    def insert(self, *, whole: bool) -> str:
+        """Return the insertion of the rows, or their addition to those that are there.
+
+        `whole` leaves out those that the ledger has not all of any more.
+        """
+        rows = self.rows
+        if whole:
+            rows = f"SELECT * FROM ({self.rows}) AS summed WHERE {self.whole('summed')}"
         columns = ", ".join([*self.dimensions, *self.sums, *self._ends.split()])
         add = [f"{name} = stored.{name} + EXCLUDED.{name}" for name in self.sums]
         if self._ends:
@@ -133,7 +150,7 @@ class _Table:
                 "last_at = greatest(stored.last_at, EXCLUDED.last_at)",
             ]
         places = ", ".join(str(n + 1) for n in range(len(self.dimensions)))
-        return f"""INSERT INTO {self.name} AS stored ({columns}) {self.rows} ORDER BY {places}
+        return f"""INSERT INTO {self.name} AS stored ({columns}) {rows} ORDER BY {places}
     ON CONFLICT ({", ".join(self.dimensions)}) DO UPDATE SET {", ".join(add)}"""
 
     def compare(self, sessions_since: str) -> str:
@@ -150,7 +167,9 @@ class _Table:
             USING ({dimensions})
     )
     SELECT ARRAY[{", ".join(f"{name}::text" for name in self.dimensions)}], ledger, rollup
-    FROM compared WHERE ledger <> rollup{kept_days} ORDER BY 1 LIMIT 1000"""
+    FROM compared WHERE ledger <> rollup{kept_days}
+        AND {self.whole("compared")}
+    ORDER BY 1 LIMIT 1000"""
 
 
 KEYS = _Table(
@@ -165,6 +184,7 @@ KEYS = _Table(
         ('m', {_MONTH}, '', '', '', '')
     ) AS by (grain, at, model, upstream, client, error_type)
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8""",
+    floor=TEAM_FLOOR.format("{row}.team_id"),
 )
 GROUPS = _Table(
     "usage_grouprollup",
@@ -178,6 +198,8 @@ GROUPS = _Table(
     ) AS by (grain, at, team_id)
     WHERE by.team_id IS NOT NULL
     GROUP BY 1, 2, 3, 4, 5""",
+    floor="CASE WHEN {row}.team_id = 0"
+    f" THEN {EVERYBODY_FLOOR} ELSE {TEAM_FLOOR.format('{row}.team_id')} END",
 )
 LATENCIES = _Table(
     "usage_latencyrollup",
@@ -190,6 +212,9 @@ LATENCIES = _Table(
         AS held (holder, holder_id)
     WHERE holder_id IS NOT NULL
     GROUP BY 1, 2, 3, 4, 5, 6, 7""",
+    # A key may have been of several teams.
+    floor="CASE WHEN {row}.holder = 't'"
+    f" THEN {TEAM_FLOOR.format('{row}.holder_id')} ELSE {EVERYBODY_FLOOR} END",
 )
 SESSIONS = _Table(
     "usage_sessionrollup",
@@ -200,15 +225,17 @@ SESSIONS = _Table(
         min(admitted_at) AS first_at, max(settled_at) AS last_at
     FROM moved WHERE session_id <> ''
     GROUP BY 1, 2, 3, 4, 5, 6""",
+    floor=TEAM_FLOOR.format("{row}.team_id"),
     ends="first_at last_at",
 )
 TABLES = (KEYS, GROUPS, LATENCIES, SESSIONS)
 
-_ROLL_UP = f"""WITH {_MOVED},
-    keys AS ({KEYS.insert}),
-    groups AS ({GROUPS.insert}),
-    latencies AS ({LATENCIES.insert})
-    {SESSIONS.insert}"""
+
+def _roll_up(*, whole: bool) -> str:
+    keys, groups, latencies, sessions = (table.insert(whole=whole) for table in TABLES)
+    return f"""WITH {_MOVED}, keys AS ({keys}), groups AS ({groups}), latencies AS ({latencies})
+    {sessions}"""
+
 
 _FIRST, END = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _CHANGES = {
@@ -269,9 +296,12 @@ _COUNTED = f"""SELECT 1 AS sign, {_COLUMNS} FROM usage_ledgerentry
     UNION ALL SELECT -sign, {_COLUMNS} FROM usage_rollupdelta"""
 
 
-def roll_up(source: str) -> str:
-    """Return the statement that adds what `source`, a query of ledger rows with a `sign`, says."""
-    return _ROLL_UP.replace("%", "%%").replace(_SOURCE, source)
+def roll_up(source: str, *, whole: bool) -> str:
+    """Return the statement that adds what `source`, a query of ledger rows with a `sign`, says.
+
+    `whole` leaves out roll-ups that hold entries that the ledger has not any more.
+    """
+    return _roll_up(whole=whole).replace("%", "%%").replace(_SOURCE, source)
 
 
 def compare(table: _Table, sessions_since: dt.datetime) -> str:
@@ -280,10 +310,11 @@ def compare(table: _Table, sessions_since: dt.datetime) -> str:
 
 
 STEP = roll_up(
-    "SELECT 1 AS sign, * FROM usage_ledgerentry WHERE exchange_id > %s AND exchange_id <= %s"
+    "SELECT 1 AS sign, * FROM usage_ledgerentry WHERE exchange_id > %s AND exchange_id <= %s",
+    whole=True,
 )
 # Adds the oldest notes and deletes them.
-FOLD = roll_up("SELECT * FROM note").replace(
+FOLD = roll_up("SELECT * FROM note", whole=False).replace(
     "WITH ",
     """WITH note AS (
     DELETE FROM usage_rollupdelta

@@ -107,8 +107,15 @@ FROM (SELECT 1 AS sign, * FROM usage_ledgerentry WHERE apikey_id = ANY(%s::bigin
 GROUP BY 1, 2, 3, 4
 """
 
+# Up to where retention dropped entries of one team, of which none counts as team 0; of anybody.
+TEAM_FLOOR = """coalesce(
+    (SELECT settled_at FROM usage_ledgerfloor WHERE team_id = coalesce({}, 0)), '-infinity'
+)"""
+EVERYBODY_FLOOR = "coalesce((SELECT max(settled_at) FROM usage_ledgerfloor), '-infinity')"
+
 # One row for each roll-up row that is not the sum of its ledger rows: its group, what the ledger
 # sums to and what the roll-up holds. A roll-up of nothing may stay behind a replaced abandonment.
+# Hours that began before the last entry that was dropped are left out.
 COMPARE = f"""
 WITH summed AS (
     SELECT {_GROUPS}, {_DELTAS}
@@ -128,5 +135,6 @@ WITH summed AS (
         AND stored.model = summed.model
 )
 SELECT hour, apikey_id, team_id, model, ledger, rollup FROM compared WHERE ledger <> rollup
+    AND hour > {TEAM_FLOOR.format("compared.team_id")}
 ORDER BY 1, 2, 3, 4
 """

@@ -19,6 +19,7 @@ from keys.sweep import sweep as sweep_leases
 from usage.catching_up import tend
 from usage.ledger import MEMORY_SHARE_MAX, memory_share
 from usage.ledger import drain as drain_events
+from usage.partitions import tend as tend_partitions
 
 UNASKED_AFTER_S = 5.0
 
@@ -55,6 +56,7 @@ class Housekeeping(threading.Thread):
         if time.monotonic() - self._asked_at_s > UNASKED_AFTER_S:
             drain_events()
             tend()
+            tend_partitions()
             sweep_leases()
         share = memory_share()
         if share > MEMORY_SHARE_MAX:
@@ -71,10 +73,11 @@ def _keep_house(**_kwargs: Any) -> None:
 
 @shared_task
 def drain() -> None:
-    """Write waiting events to the ledger, and old entries to new roll-ups."""
+    """Write waiting events to the ledger, old entries to new roll-ups; tend the partitions."""
     housekeeping.asked()
     drain_events()
     tend()
+    tend_partitions()
 
 
 @shared_task

@@ -1,7 +1,7 @@
 """What was used and what it cost, as rows: the ledger, its roll-ups, prices, dead letters."""
 
 from usage.models.columns import AMOUNTS, TEXT_CHARS_MAX, TOKEN_COUNTS
-from usage.models.ledger import DeadLetter, LedgerEntry
+from usage.models.ledger import DeadLetter, LedgerEntry, LedgerFloor
 from usage.models.prices import Price
 from usage.models.rollups import (
     Backfill,
@@ -24,6 +24,7 @@ __all__ = [
     "KeyRollup",
     "LatencyRollup",
     "LedgerEntry",
+    "LedgerFloor",
     "Price",
     "RollupDelta",
     "SessionRollup",

@@ -163,3 +163,13 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stream_id} on shard {self.shard}"
+
+
+class LedgerFloor(models.Model):
+    """Up to which settlement entries of a team were dropped by retention; team 0 is none.
+
+    Roll-ups keep what was dropped, so only what begins later can be compared or added up again.
+    """
+
+    team_id = models.BigIntegerField(primary_key=True)
+    settled_at = models.DateTimeField()
