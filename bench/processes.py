@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -119,6 +120,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def tail(log: Path) -> str:
     """Return the end of a log."""
     return f"{log}:\n{log.read_bytes()[-LOG_BYTES_SHOWN:].decode(errors='replace')}"
+
+
+def allow_many_files() -> int:
+    """Let this process, and those it starts from now on, open what they may; return how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def free_port() -> int:

@@ -15,6 +15,8 @@ ANSWER_HEADER = "x-bench-answer"
 # Six events of a stream carry no text: message_start, ping, two of the block, delta, stop.
 FRAMING_EVENTS = 6
 GAP_S = 0.004
+# An answer that is read while somebody thinks: held open, it says a word now and then.
+SLOW_GAP_S = 5.0
 WHOLE_TOKENS = 150
 
 
@@ -40,6 +42,7 @@ async def record() -> dict[bytes, Answer]:
             (head + chunks[0], *chunks[1:-1], chunks[-1] + _chunk(b"")), GAP_S
         )
     answers["stalled"] = Answer((answers["paced-50"].pieces[0],))
+    answers["slow"] = Answer(answers["paced-50"].pieces, SLOW_GAP_S)
     return {name.encode(): answer for name, answer in answers.items()}
 
 

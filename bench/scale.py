@@ -13,6 +13,8 @@ class Scale:
     rounds: int
     round_s: float
     idle_streams: int
+    open_streams: int
+    open_s: float
     drain_events: int
     keys: tuple[int, ...]
     keys_used: int
@@ -25,6 +27,8 @@ QUICK = Scale(
     rounds=4,
     round_s=0.3,
     idle_streams=300,
+    open_streams=1_000,
+    open_s=10.0,
     drain_events=5_000,
     keys=(10, 10_000),
     keys_used=300,
@@ -36,6 +40,8 @@ DEFAULT = Scale(
     rounds=10,
     round_s=0.6,
     idle_streams=1_000,
+    open_streams=5_000,
+    open_s=30.0,
     drain_events=50_000,
     keys=(10, 10_000),
     keys_used=2_000,
@@ -47,6 +53,8 @@ FULL = Scale(
     rounds=20,
     round_s=0.8,
     idle_streams=2_000,
+    open_streams=10_000,
+    open_s=60.0,
     drain_events=200_000,
     keys=(10, 10_000, 1_000_000),
     keys_used=5_000,

@@ -86,6 +86,7 @@ class Stage:
 @contextlib.contextmanager
 def built() -> Iterator[Stage]:
     """Start everything but the worker, migrate, and issue the first keys."""
+    processes.allow_many_files()  # The upstream holds one for each stream.
     cores = processes.choose_cores(list(os.sched_getaffinity(0)))
     before = os.sched_getaffinity(0)
     # Directly under /tmp: short enough for sockets, reachable for the user Postgres runs as.

@@ -27,6 +27,7 @@ class Case:
 
 CASES = {
     "memory": Case("memory", "memory"),
+    "open-streams": Case("open_streams", "open_streams"),
     "latency": Case("latency", "latency"),
     "first-byte": Case("latency", "first_byte"),
     "bodies": Case("exchanges", "bodies"),
@@ -37,5 +38,6 @@ CASES = {
     "buckets": Case("growth", "buckets"),
     "keys": Case("growth", "keys"),
     "both-cores": Case("both_cores", "both_cores"),
+    "footprint": Case("footprint", "footprint", working=False),
     "drain": Case("drain", "drain", working=False),
 }

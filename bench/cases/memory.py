@@ -1,7 +1,6 @@
 """What an open stream that says nothing holds: resident memory for each."""
 
 import asyncio
-import resource
 
 from bench import load, proc
 from bench.measure import Run, one_key, wait_for
@@ -21,7 +20,6 @@ OPENED_AT_ONCE = 100
 
 def memory(run: Run) -> Section:
     """Open many streams that stall after their first event, and look at the gateway's memory."""
-    _allow_many_files()
     # One of its own: in a process that had many streams before, new ones fill what those left.
     with run.stage.another_gateway(workers=1, cores=run.stage.cores.gateway) as gateway:
         before, held, after = wait_for(_watch(run, gateway.port, proc.family(gateway.pid)))
@@ -43,9 +41,3 @@ async def _watch(run: Run, port: int, pids: list[int]) -> tuple[int, int, int]:
         held = proc.resident_kb(pids)
     await asyncio.sleep(2.0)
     return before, held, proc.resident_kb(pids)
-
-
-def _allow_many_files() -> None:
-    # Two sockets a stream in the gateway, one here and one in the upstream, which inherit it.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
