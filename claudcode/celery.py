@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
+from kombu.transport import TRANSPORT_ALIASES
 
 from claudcode import env
 
@@ -18,6 +19,7 @@ def _keep_logging(**_kwargs: Any) -> None:
     """Celery configures no logging of its own when somebody listens to this signal."""
 
 
+TRANSPORT_ALIASES["valkey-cluster"] = "claudcode.broker:ClusterTransport"
 app = Celery("claudcode")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -25,6 +25,11 @@ VALKEY_URL = env.secret(
     " `redis+sentinel://:password@h1:26379,h2/SERVICE?db=0`; with `rediss` encrypted."
     " Unset: the embedded one.",
 )
+BROKER_URL = env.secret(
+    "CLAUDCODE_BROKER_URL",
+    "Celery's queue, in the words of `VALKEY_URL` or any that Celery knows (`amqp://…`). Unset: in"
+    " Valkey.",
+)
 DATABASE_CONNECTIONS_MAX = env.integer(
     "CLAUDCODE_DATABASE_CONNECTIONS_MAX", 10, "Postgres connections of one process."
 )
@@ -493,7 +498,7 @@ vars().update(mail.settings(EMAIL_URL))
 
 # --- Celery -------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = stores.broker_url(VALKEY_URL)
+vars().update(stores.broker(BROKER_URL or VALKEY_URL))
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"

@@ -4,10 +4,12 @@ Pure; opens no connection.
 """
 
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+
+from keys.core.valkey_address import BadValkeyAddress, Form, ValkeyAddress, parse
 
 # A lost Postgres must show as an error while the client still waits, not as a hang.
 CONNECT_SECONDS_MAX = 5
@@ -61,22 +63,69 @@ def database(url: str, connections_max: int) -> dict[str, Any]:
 
 def cache(url: str) -> dict[str, Any]:
     """Return Django's `CACHES` entry for a Valkey URL; without one, a cache that keeps nothing."""
-    if not url:
+    address = _valkey(url)
+    if address is None:
         return {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
-    return {
+    found: dict[str, Any] = {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": url,
         "KEY_PREFIX": "django",
         "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 2, "SOCKET_TIMEOUT": 2},
     }
+    if address.form is not Form.SINGLE:
+        found["OPTIONS"] = {"CONNECTION_FACTORY": "claudcode.cache.ConnectionFactory"}
+        # One slot of a cluster, for Django asks for several keys at once.
+        found["KEY_PREFIX"] = "{django}"
+    return found
 
 
-def broker_url(url: str) -> str:
-    """Return the URL in the form Celery wants: it has its own words for Unix sockets."""
+def broker(url: str) -> dict[str, Any]:
+    """Return Celery's settings of its broker: a URL that Celery knows, or one of Valkey.
+
+    Celery has its own words for Unix sockets, and kombu for Sentinel.
+    """
     if not url:
-        return "memory://"
-    parts = urlsplit(url)
+        return {"CELERY_BROKER_URL": "memory://"}
+    address = _valkey(url)
+    if address is None:
+        return {"CELERY_BROKER_URL": url}
+    parts = urlsplit(address.url)
+    if address.form is Form.CLUSTER:
+        # `claudcode.broker` reads the nodes and the secrets from the settings itself.
+        host, port = address.nodes[0]
+        return {"CELERY_BROKER_URL": f"valkey-cluster://{host}:{port}//"}
+    if address.form is Form.SENTINEL:
+        return _sentinel_broker(address)
     if parts.scheme == "unix":
         db = parse_qs(parts.query).get("db", ["0"])[0]
-        return f"redis+socket://{parts.path}?virtual_host={db}"
-    return url
+        return {"CELERY_BROKER_URL": f"redis+socket://{parts.path}?virtual_host={db}"}
+    return {"CELERY_BROKER_URL": url}
+
+
+def _sentinel_broker(address: ValkeyAddress) -> dict[str, Any]:
+    parts = urlsplit(address.url)
+    user, at, _host = parts.netloc.rpartition("@")
+    sentinels = (f"sentinel://{user}{at}{host}:{port}{parts.path}" for host, port in address.nodes)
+    to_sentinels = {
+        "username": address.sentinel_username,
+        "password": address.sentinel_password,
+        "ssl": address.encrypted,
+    }
+    found: dict[str, Any] = {
+        "CELERY_BROKER_URL": ";".join(sentinels),
+        "CELERY_BROKER_TRANSPORT_OPTIONS": {
+            "master_name": address.service,
+            "sentinel_kwargs": {name: value for name, value in to_sentinels.items() if value},
+        },
+    }
+    if address.encrypted:
+        options = dict(parse_qsl(parts.query))
+        found["CELERY_BROKER_USE_SSL"] = {"ssl_cert_reqs": "required", **options}
+    return found
+
+
+def _valkey(url: str) -> ValkeyAddress | None:
+    try:
+        return parse(url)
+    except BadValkeyAddress:  # Check E004 tells, if it should have been one.
+        return None

@@ -54,7 +54,7 @@ def client_of(url: str, seconds_max: float) -> Redis:
         return Redis.from_url(address.url, **options)
     if address.form is Form.SENTINEL:
         sentinels = Sentinel(address.nodes, sentinel_kwargs=_to_sentinels(address) | options)
-        return sentinels.master_for(address.service, **_to_server(address), **options)
+        return sentinels.master_for(address.service, **connection_options(address), **options)
     again = Retry(ExponentialBackoff(cap=0.4, base=0.05), TRIES_AGAIN)
     nodes = [ClusterNode(host, port) for host, port in address.nodes]
     try:
@@ -62,7 +62,7 @@ def client_of(url: str, seconds_max: float) -> Redis:
             startup_nodes=nodes,
             require_full_coverage=False,
             retry=again,
-            **_to_server(address),
+            **connection_options(address),
             **options,
         )
     except RedisClusterException as error:
@@ -99,12 +99,12 @@ def async_client_of(
     if address.form is Form.SENTINEL:
         to_sentinels = _to_sentinels(address) | patience
         sentinels = AsyncSentinel(address.nodes, sentinel_kwargs=to_sentinels)
-        return sentinels.master_for(address.service, **_to_server(address), **options)
+        return sentinels.master_for(address.service, **connection_options(address), **options)
     # Whatever may not be sent twice goes over links, not through this client.
     options["retry"] = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.05), TRIES_AGAIN)
     nodes = [AsyncClusterNode(host, port) for host, port in address.nodes]
     return _AsyncCluster(
-        startup_nodes=nodes, require_full_coverage=False, **_to_server(address), **options
+        startup_nodes=nodes, require_full_coverage=False, **connection_options(address), **options
     )
 
 
@@ -207,7 +207,7 @@ class _AsyncCluster(on_asyncio.RedisCluster):
             raise ConnectionError(str(error)) from error
 
 
-def _to_server(address: ValkeyAddress) -> dict[str, Any]:
+def connection_options(address: ValkeyAddress) -> dict[str, Any]:
     """Return the options of connections to Valkey, without where to."""
     options = {**parse_url(address.url)}
     for place in ("host", "port"):
@@ -219,6 +219,6 @@ def _to_server(address: ValkeyAddress) -> dict[str, Any]:
 
 def _to_sentinels(address: ValkeyAddress) -> dict[str, Any]:
     """Return the options of connections to sentinels, without where to."""
-    options = {k: v for k, v in _to_server(address).items() if k.startswith("ssl")}
+    options = {k: v for k, v in connection_options(address).items() if k.startswith("ssl")}
     named = {"username": address.sentinel_username, "password": address.sentinel_password}
     return options | {name: value for name, value in named.items() if value}

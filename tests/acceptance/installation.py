@@ -19,6 +19,7 @@ from psycopg import sql
 
 from claudcode import stores
 from keys.models import ApiKey
+from keys.valkey import client_of
 from tests.waiting import wait_until
 from usage import ledger
 from usage.models import LedgerEntry
@@ -51,7 +52,8 @@ class Installation:
 
     def valkey(self) -> redis.Redis:
         """A client of Valkey, for the caller to close."""
-        return redis.Redis.from_url(self.valkey_url)
+        # Not the one that all of this process share: it is closed by whoever asked.
+        return client_of.__wrapped__(self.valkey_url, 5.0)
 
 
 @contextlib.contextmanager

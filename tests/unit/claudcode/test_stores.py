@@ -34,7 +34,31 @@ def test_without_a_postgres_url_every_query_is_refused(url):
         ("unix:///run/v.sock", "redis+socket:///run/v.sock?virtual_host=0"),
         ("redis://valkey:6379/2", "redis://valkey:6379/2"),
         ("", "memory://"),
+        ("amqp://me:secret@rabbit//", "amqp://me:secret@rabbit//"),
+        ("redis+cluster://:secret@h1:7000,h2", "valkey-cluster://h1:7000//"),
     ],
 )
-def test_celery_has_its_own_words_for_sockets(url, expected):
-    assert stores.broker_url(url) == expected
+def test_celery_has_its_own_words_for_some(url, expected):
+    assert stores.broker(url) == {"CELERY_BROKER_URL": expected}
+
+
+def test_celery_knows_sentinels_one_by_one():
+    url = "rediss+sentinel://:secret@s1,s2:26380/main?db=2&sentinel_password=other"
+    assert stores.broker(url) == {
+        "CELERY_BROKER_URL": "sentinel://:secret@s1:26379/2;sentinel://:secret@s2:26380/2",
+        "CELERY_BROKER_TRANSPORT_OPTIONS": {
+            "master_name": "main",
+            "sentinel_kwargs": {"password": "other", "ssl": True},
+        },
+        "CELERY_BROKER_USE_SSL": {"ssl_cert_reqs": "required"},
+    }
+
+
+def test_the_cache_of_a_cluster_is_in_one_slot():
+    entry = stores.cache("redis+cluster://:secret@h1:7000,h2")
+    assert entry["KEY_PREFIX"] == "{django}"
+
+
+@pytest.mark.parametrize("url", ["", "http://valkey"])
+def test_without_a_valkey_url_nothing_is_cached(url):
+    assert stores.cache(url)["BACKEND"].endswith("DummyCache")
