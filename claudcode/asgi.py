@@ -33,6 +33,11 @@ if settings.SUPERVISED:
     end_with_parent()
 checks.refuse_wrong_settings()
 metrics = Metrics(data_plane)
+lifespan = metrics.around(tool_sessions.lifespan)
+if settings.TRACES_ENDPOINT:
+    from claudcode.tracing import wiring  # OpenTelemetry is loaded by who asks for it alone.
+
+    lifespan = wiring.follow(data_plane, lifespan)
 
 
 async def root(scope: Any, receive: Any, send: Any) -> None:
@@ -66,7 +71,7 @@ router = ProtocolTypeRouter(
                 route(r"", refuse),
             ]
         ),
-        "lifespan": metrics.around(tool_sessions.lifespan),
+        "lifespan": lifespan,
     }
 )
 

@@ -55,6 +55,7 @@ RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E042", "DATABASE_CONNECTIONS_MAX", 1, 1000, "All processes together share Postgres' own."),
     ("E043", "UPSTREAM_ATTEMPTS_MAX", 1, 20, "Each account failing costs one."),
     ("E044", "UPSTREAM_RETRY_SECONDS_MAX", 0, 600, "A client waits this long for its error."),
+    ("E082", "TRACES_RATIO", 0, 1, "0.1 records every tenth call."),
     ("E060", "SESSION_IDLE_S", 60, 30 * 86_400, "An hour keeps a forgotten browser harmless."),
     ("E061", "SESSION_AGE_S_MAX", 60, 90 * 86_400, "Twelve hours are a working day."),
     ("E062", "SIGN_IN_FAILURES_MAX", 1, 1000, "Ten are more than anyone mistypes."),
@@ -236,6 +237,17 @@ def _log_level() -> Findings:
             "E009",
             f"CLAUDCODE_LOG_LEVEL is {settings.LOG_LEVEL!r}.",
             f"It is one of {', '.join(sorted(LOG_LEVELS))}.",
+        )
+
+
+@_checks.append
+def _traces() -> Findings:
+    endpoint = settings.TRACES_ENDPOINT
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        yield _error(
+            "E083",
+            f"CLAUDCODE_TRACES_ENDPOINT is {endpoint!r}, no address of http.",
+            "Name an OTLP receiver for HTTP, not gRPC: http://collector:4318.",
         )
 
 

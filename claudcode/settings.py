@@ -84,6 +84,22 @@ METRICS_FOLDER = env.text(
     "",
     "Set by the server for its processes: where they leave each other their counts.",
 )
+TRACES_ENDPOINT = env.text(
+    "CLAUDCODE_TRACES_ENDPOINT",
+    "",
+    "Where traces are sent, OTLP over HTTP: `http://collector:4318`. Unset: none are made.",
+)
+TRACES_RATIO = env.decimal(
+    "CLAUDCODE_TRACES_RATIO", 1.0, "Share of the calls that is recorded, 0 to 1."
+)
+TRACES_TRUST_CALLERS = env.boolean(
+    "CLAUDCODE_TRACES_TRUST_CALLERS",
+    False,
+    "Record what a caller's `traceparent` says it records, whatever the share.",
+)
+TRACES_UPSTREAM = env.boolean(
+    "CLAUDCODE_TRACES_UPSTREAM", False, "Tell upstream accounts the ids of the trace."
+)
 LOG_LEVEL = env.text(
     "CLAUDCODE_LOG_LEVEL", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`; logs are JSON lines."
 ).upper()

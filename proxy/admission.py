@@ -98,6 +98,8 @@ class Admission:
         place = self._waiting.join(asked.policy)
         if place is None:
             return answer or await self._ask(asked)
+        if asked.call.trace is not None:
+            asked.call.trace.noted("waits for a slot")
         until = time.monotonic() + asked.policy.wait_s
         try:
             asked.call.watch(place.call)
@@ -163,6 +165,7 @@ class Admission:
             cache_read_weight_percent=self._cache_read_weight_percent,
             admitted_at_ms=now_ms,
             digest=asked.digest,
+            trace=call.trace,
         )
 
 

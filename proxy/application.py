@@ -17,6 +17,7 @@ from typing import Any
 from django.conf import settings
 
 from keys.limiter import Limiter, Settlement
+from keys.link import Replication
 from keys.valkey import async_client
 from proxy import services
 from proxy.call import BodyStore, Call, ClientGone
@@ -32,6 +33,7 @@ from proxy.policies import Policies
 from proxy.relay import Patience, end_stream
 from proxy.rest import SharedRests
 from proxy.settler import Settler
+from proxy.trace import Traces
 from proxy.unwritten import LedgerRows, Unwritten
 from proxy.upstream import UpstreamClient
 from proxy.upstreams import Upstreams
@@ -68,12 +70,16 @@ class Application:
         self._running = False
         # Called with the parts whenever they are built, by whoever adds to them.
         self.built: Callable[[Parts], None] | None = None
+        # Who follows calls; nobody unless traces are asked for.
+        self.traces: Traces | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one HTTP request."""
         if not self._running:
             await self.start()
         call = Call(scope, receive, send)
+        if self.traces is not None:
+            self.trace(call, self._route(call))
         began = time.monotonic()
         try:
             await self._handler(call)(call)
@@ -83,7 +89,7 @@ class Application:
             _let_go(error)
             await self._refuse(call, error)
         except Exception as error:
-            logger.exception("a fault of the gateway", extra={"request_id": call.request_id})
+            logger.exception("a fault of the gateway", extra=call.log_fields)
             _let_go(error)
             await self._refuse(call, Fault("The gateway failed. Try again shortly."))
         except asyncio.CancelledError:
@@ -150,6 +156,7 @@ class Application:
             is_settled=history.is_settled,
             lease_ttl_ms=settings.LEASE_TTL_S * 1000,
             seconds_max=settings.VALKEY_SECONDS_MAX,
+            replication=_replication(),
         )
         self._unwritten = Unwritten(self._limiter, LedgerRows(self._database))
         waiting = Waiting()
@@ -224,6 +231,20 @@ class Application:
             reason=reason,
         )
 
+    def trace(self, call: Call, route: str) -> None:
+        """Follow `call` from now on, if calls are followed; `route` is one of few."""
+        if self.traces is not None:
+            call.trace = self.traces.follow(
+                method=call.method,
+                route=route,
+                request_id=call.request_id,
+                headers=call.raw_headers,
+            )
+
+    def _route(self, call: Call) -> str:
+        path = normalise(call.path)
+        return path if path in self._routes else OTHER
+
     def _handler(self, call: Call) -> Handler:
         path = normalise(call.path)
         if path in self._routes:
@@ -242,6 +263,8 @@ class Application:
         if call.started:
             return
         tally.count("refusals", error.wire_type)
+        if call.trace is not None:
+            call.trace.refused(error.wire_type)
         if isinstance(error, NotFound | WrongMethod) and call.policy is None:
             with contextlib.suppress(GatewayError):
                 await self._gateway.identify(call)
@@ -250,21 +273,20 @@ class Application:
         await call.refuse(error)
 
     def _log(self, call: Call, began: float) -> None:
-        path = normalise(call.path)
-        known = path if path in self._routes else OTHER
-        tally.count("requests", known, f"{call.status // 100}xx" if call.status else "none")
-        logger.log(
-            _level(call.status),
-            "answered",
-            extra={
-                "request_id": call.request_id,
+        status = f"{call.status // 100}xx" if call.status else "none"
+        tally.count("requests", self._route(call), status)
+        if call.trace is not None:
+            call.trace.ended(call.status, call.policy, hung_up=call.hung_up)
+        level = _level(call.status)
+        if logger.isEnabledFor(level):
+            seen = {
                 "method": call.method,
                 "path": call.path[:200],
                 "status": call.status,
                 "hung_up": call.hung_up,
                 "milliseconds": round((time.monotonic() - began) * 1000),
-            },
-        )
+            }
+            logger.log(level, "answered", extra=call.log_fields | seen)
 
 
 def normalise(path: str) -> str:
@@ -295,6 +317,11 @@ def _level(status: int) -> int:
 
 async def _with(handler, argument: str, call: Call) -> None:  # type: ignore[no-untyped-def]
     await handler(call, argument)
+
+
+def _replication() -> Replication | None:
+    replicas = settings.VALKEY_WAIT_REPLICAS
+    return Replication(replicas, settings.VALKEY_WAIT_MS_MAX) if replicas else None
 
 
 def _bounds() -> Bounds:

@@ -16,6 +16,7 @@ from keys.core.limits import Admitted, Denied
 from proxy.core.errors import BodyTooLarge, BodyTooSlow, GatewayError, Unavailable, error_body
 from proxy.core.forwarded import client_address, parse_address
 from proxy.core.headers import Headers, limit_headers
+from proxy.trace import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Call:
 
     `policy` is set when the key is known, `verdict` when its limits were looked at, so that every
     later answer, errors included, carries the key's own limits. `request_id` begins with the
-    time, so ids sort by age.
+    time, so ids sort by age. `trace` is whoever follows the call, `None` if nobody does.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Call:
         "started",
         "status",
         "streaming",
+        "trace",
         "verdict",
     )
 
@@ -87,7 +89,14 @@ class Call:
         self.streaming = False
         self.policy: KeyPolicy | None = None
         self.verdict: Admitted | Denied | None = None
+        self.trace: Trace | None = None
         self.extra_headers: Headers = []
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What lines about this call carry."""
+        ids = {} if self.trace is None else self.trace.ids
+        return {"request_id": self.request_id, **ids}
 
     def text(self, name: bytes, length_max: int = 200) -> str:
         """Return a header as text that is safe to store: bounded, without control characters."""

@@ -153,6 +153,8 @@ class Carrier:
     async def _follow(
         self, call: Call, exchange: Exchange, follower: Follower, settle: "_Once"
     ) -> None:
+        if call.trace is not None:
+            call.trace.noted("follows an identical request")
         await follower.begun()
         exchange.http_status = follower.status
         if follower.status == 200:
@@ -235,9 +237,7 @@ class Carrier:
                     self._keep(call, exchange, flight, closing)
                 except Exception:
                     # The client shall have its last bytes, whatever is wrong with the cache.
-                    logger.exception(
-                        "an answer was not kept", extra={"request_id": call.request_id}
-                    )
+                    logger.exception("an answer was not kept", extra=call.log_fields)
 
         return settle_and_keep
 
@@ -273,6 +273,8 @@ class Carrier:
         closing, metered = exchange.closing(status, error_type)
         tally.exchange(exchange.model.id, closing)
         self._settler.settle(exchange.settlement(closing))
+        if exchange.trace is not None:
+            exchange.trace.settled(exchange.request, closing, metered, exchange.first_byte)
         ours = not exchange.cache_source and exchange.meter is not None
         if ours and metered.reported and not metered.estimated:
             self._habits.learn(exchange, closing.usage)

@@ -13,6 +13,7 @@ from proxy.core.cache_entry import Entry
 from proxy.core.habit import Habit
 from proxy.core.meter import AnswerMeter, Metered, StreamMeter
 from proxy.core.request import MessagesRequest
+from proxy.trace import Trace
 from usage.core.event import Attempt, CacheOutcome, Closing, ExchangeStatus, encode_closing
 from usage.core.price import PriceBook, cost_nanousd
 from usage.core.tokens import TokenUsage, weigh
@@ -29,7 +30,8 @@ class Exchange:
     """An exchange in flight. Its meter is set when upstream's headers are there.
 
     `digest` is its name in the response cache, `None` to bypass it; `original` is what the cache
-    had; `cache_source` is the request id of whose answer it gets, if not one of its own.
+    had; `cache_source` is the request id of whose answer it gets, if not one of its own. `trace` is
+    whoever follows it.
     """
 
     exchange_id: str
@@ -55,6 +57,7 @@ class Exchange:
     upstream: str = ""
     upstream_request_id: str = ""
     meter: StreamMeter | AnswerMeter | None = None
+    trace: Trace | None = None
 
     def note_first_byte(self) -> None:
         """The answer is about to reach the client."""

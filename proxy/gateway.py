@@ -258,7 +258,9 @@ class Gateway:
         assert call.policy is not None
         session_id = call.headers.get(b"x-claude-code-session-id", b"")
         belongs = affinity(call.policy.concurrencies[0].scope, session_id, prefix)
-        ask = Ask(path, call.query, call.raw_headers, body, model, belongs)
+        ask = Ask(
+            path, call.query, call.raw_headers, body, model, belongs, call.request_id, call.trace
+        )
         return await self.upstreams.ask(ask, trail)
 
 

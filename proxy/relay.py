@@ -236,7 +236,7 @@ async def _write(call: Call, piece: bytes, flight: Flight | None) -> None:
 
 
 def _log_broken(call: Call, error: Exception) -> None:
-    logger.warning("upstream broke off: %s", error, extra={"request_id": call.request_id})
+    logger.warning("upstream broke off: %s", error, extra=call.log_fields)
     # The answer keeps the error, whose frames keep the answer: a circle.
     error.__traceback__ = None
 

@@ -11,7 +11,6 @@ odd request could take the whole pool out of use.
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 import random
@@ -32,18 +31,19 @@ from proxy.core.upstream_error import (
     overloaded,
     retry_after_s,
 )
+from proxy.held import Held
 from proxy.own_limits import Full, Lease, OwnLimits
 from proxy.rest import Resting, SharedRests, resting, wake
-from proxy.upstream import Answer, Upstream, UpstreamBroken, UpstreamClient, UpstreamUnreachable
+from proxy.trace import Trace
+from proxy.upstream import Answer, Upstream, UpstreamClient, UpstreamUnreachable
 from usage.core.event import Attempt
 
 __all__ = ["Ask", "Held", "Resting", "Trail", "Upstreams", "resting", "wake"]
 
 logger = logging.getLogger(__name__)
 
-# An error body is a few hundred bytes. One that is longer, or slow, is cut off with its connection.
+# An error body is a few hundred bytes. One that is longer is cut off with its connection.
 ERROR_BYTES_MAX = 64 * 1024
-ERROR_SECONDS_MAX = 1.0
 # Until every gateway has heard that an account was suspended.
 SUSPENDED_S = 60.0
 MESSAGES_PATH = "/v1/messages"
@@ -51,7 +51,7 @@ MESSAGES_PATH = "/v1/messages"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is to be sent: the client's headers and body, and what the choice hangs on."""
+    """What is to be sent: the client's headers and body, what the choice hangs on, and who asks."""
 
     path: str
     query: bytes
@@ -59,6 +59,8 @@ class Ask:
     body: bytes
     model: str
     affinity: bytes
+    request_id: str = ""
+    trace: Trace | None = None
 
     @property
     def lane(self) -> str:
@@ -180,6 +182,8 @@ class Upstreams:
                 self._rests.answered(account, ask.lane, sent_at=sent_at)
             return answer
         assert fault is not None
+        if ask.trace is not None:
+            ask.trace.failed(outcome, trail.http_status)
         self._note(ask, account, fault, answer, sent_at)
         if answer is not None:
             answer.finish()
@@ -204,7 +208,13 @@ class Upstreams:
             return held, fault, "answered" if fault is Fault.REQUEST else str(held.status)
         except UpstreamUnreachable as error:
             outcome = _outcome(error)
-            logger.warning("upstream account %s: %s: %s", account.name, outcome, error)
+            logger.warning(
+                "upstream account %s: %s: %s",
+                account.name,
+                outcome,
+                error,
+                extra={"request_id": ask.request_id},
+            )
             # Its frames keep the body of the request.
             error.__traceback__ = None
             _give_back(held, lease)
@@ -215,7 +225,10 @@ class Upstreams:
 
     async def _open(self, ask: Ask, account: Account) -> Answer:
         upstream = Upstream(account.name, account.base_url, account.headers)
-        headers = upstream_headers(ask.headers, list(account.headers))
+        added = list(account.headers)
+        if ask.trace is not None:
+            added += ask.trace.sends(account.name, ask.model, ask.path)
+        headers = upstream_headers(ask.headers, added)
         return await self._client.send(upstream, "POST", ask.path, ask.query, headers, ask.body)
 
     def _note(
@@ -330,55 +343,6 @@ class _Search:
 
     def _standing(self, account: Account) -> Standing:
         return self._rests.standing(account, self._ask.lane)
-
-
-class Held:
-    """An answer of which the beginning was read, or that holds a place at its account.
-
-    Is used as `proxy.upstream.Answer` is.
-    """
-
-    __slots__ = ("_answer", "_lease", "_read", "headers", "status")
-
-    def __init__(self, answer: Answer, lease: Lease | None) -> None:
-        self._answer = answer
-        self._lease = lease
-        self._read: list[bytes] = []
-        self.status = answer.status
-        self.headers: Headers = answer.headers
-
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body as told beforehand, `None` if they were not."""
-        return self._answer.length
-
-    def header(self, name: bytes) -> bytes:
-        """Return the value of a header, empty if it is not there."""
-        return self._answer.header(name)
-
-    async def peek(self, bytes_max: int) -> bytes:
-        """Return the body of an error, or what came of it in short time.
-
-        What was read is given out again, and so is a break.
-        """
-        size = 0
-        with contextlib.suppress(TimeoutError, UpstreamBroken):
-            async with asyncio.timeout(ERROR_SECONDS_MAX):
-                while size < bytes_max and (piece := await self._answer.piece()):
-                    self._read.append(piece)
-                    size += len(piece)
-        return b"".join(self._read)
-
-    async def piece(self) -> bytes:
-        """Return what came next, empty at the end. Raises `UpstreamBroken`."""
-        return self._read.pop(0) if self._read else await self._answer.piece()
-
-    def finish(self) -> None:
-        """Give back the connection and the place at the account; harmless the second time."""
-        self._answer.finish()
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.release()
 
 
 def _outcome(error: UpstreamUnreachable) -> str:

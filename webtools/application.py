@@ -55,6 +55,7 @@ class Application:
         """Answer one HTTP request."""
         call = Call(scope, receive, send)
         rest = call.path.startswith("/tavily/")
+        self._plane.trace(call, "/tavily" if rest else "/mcp")
         try:
             await self._start()
             await (self._rest(call) if rest else self._serve_mcp(call, scope, receive, send))
@@ -63,12 +64,14 @@ class Application:
         except GatewayError as error:
             await self._refuse(call, error, rest)
         except Exception:
-            logger.exception("a fault of the gateway", extra={"request_id": call.request_id})
+            logger.exception("a fault of the gateway", extra=call.log_fields)
             await self._refuse(call, Fault("The gateway failed. Try again shortly."), rest)
         except asyncio.CancelledError:
             stopping = Unavailable("The gateway is stopping. Try again shortly.", retry_after_s=1)
             await self._refuse(call, stopping, rest)
         finally:
+            if call.trace is not None:
+                call.trace.ended(call.status, call.policy, hung_up=call.hung_up)
             await call.close()
 
     async def tools(self) -> WebTools:
@@ -158,10 +161,13 @@ class Application:
             session_id=call.text(b"x-claude-code-session-id", 64),
             own_secret=own,
             no_cache=call.headers.get(b"x-no-cache", b"").lower() in (b"true", b"1", b"yes"),
+            trace=call.trace,
         )
         return caller, body
 
     async def _refuse(self, call: Call, error: GatewayError, rest: bool) -> None:
+        if call.trace is not None:
+            call.trace.refused(error.wire_type)
         if call.started:
             return
         with contextlib.suppress(OSError):

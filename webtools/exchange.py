@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from keys.core.access import KeyPolicy
 from keys.core.limits import Wanted
 from keys.limiter import Progress, Settlement
+from proxy.trace import Run
 from usage.core.event import Attempt, CacheOutcome, Closing, ExchangeStatus, encode_closing
 from usage.core.tokens import TokenUsage
 
@@ -18,7 +19,9 @@ UPSTREAM = "tavily"
 
 @dataclass(slots=True)
 class ToolExchange:
-    """A call in flight. `wanted` and `opening` are what the limiter was told of it."""
+    """A call in flight. `wanted` and `opening` are what the limiter was told of it; `run` is who
+    follows it.
+    """
 
     exchange_id: str
     policy: KeyPolicy
@@ -32,6 +35,7 @@ class ToolExchange:
     asked: bool = False
     let_in_ms: int = 0  # By the store's clock.
     began: float = field(default_factory=time.monotonic)
+    run: Run | None = None
 
     def closing(
         self,

@@ -218,7 +218,8 @@ class _Conversation:
             if number >= settings.WEB_TOOLS_CALLS_MAX:
                 raise BadArguments(f"At most {settings.WEB_TOOLS_CALLS_MAX} calls at once are run.")
             async with asyncio.timeout(max(1.0, self._until - began)):
-                ran = await self._tools.run(self._caller, tool_call(*arguments_of(use)))
+                caller = replace(self._caller, tool_use_id=use.id)
+                ran = await self._tools.run(caller, tool_call(*arguments_of(use)))
         except (BadArguments, TavilyError, GatewayError, TimeoutError) as error:
             text = getattr(error, "message", "") or str(error) or "The tool took too long."
             report["error"] = text
@@ -278,6 +279,7 @@ class _Turn(Call):
         self.first = rounds.number == 1
         self.request_id = call.request_id if self.first else "req_" + new_id()
         self.hung_up = gone.is_set()
+        self.trace = call.trace
         self.refusal: bytes | None = None
         self.headers_given: Headers = []
 
@@ -320,6 +322,7 @@ def _caller(call: Call, policy: KeyPolicy, gateway: Gateway) -> Caller:
         client_agent=call.text(b"user-agent"),
         session_id=call.text(b"x-claude-code-session-id", 64),
         own_secret=own,
+        trace=call.trace,
     )
 
 

@@ -22,6 +22,7 @@ from proxy.call import new_id
 from proxy.core.denial import rate_limited
 from proxy.core.errors import Forbidden, NeverAdmitted, RateLimited, duration
 from proxy.response_cache import entry_name
+from proxy.trace import Trace
 from usage.core.event import CacheOutcome, ExchangeStatus, Opening, encode_opening
 from usage.counting import tally
 from webtools.core import stored
@@ -38,7 +39,8 @@ MODEL_PREFIX = "tavily-"
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls, and what the ledger shall know of the client. `own_secret` is a Tavily key that
-    the caller brought along, "" for none.
+    the caller brought along, "" for none; `tool_use_id` is how Claude named the call, if it was
+    Claude who asked for it.
     """
 
     policy: KeyPolicy
@@ -47,6 +49,8 @@ class Caller:
     session_id: str = ""
     own_secret: str = ""
     no_cache: bool = False
+    trace: Trace | None = None
+    tool_use_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class WebTools:
         credential = permit(terms, caller.own_secret)
         price = 0 if credential.own else terms.credit_nanousd(time.time_ns() // 1_000_000)
         exchange, verdict = await self._admit(caller, call, terms, price, exchange_id or new_id())
+        if caller.trace is not None:
+            exchange.run = caller.trace.runs(call.tool, caller.tool_use_id)
         settled = False
         try:
             ran = await self._carry_out(caller, call, exchange, credential, price, verdict)
@@ -214,6 +220,8 @@ class WebTools:
     def _settle(self, exchange: ToolExchange, status: ExchangeStatus, **charge: Any) -> None:
         closing = exchange.closing(status, **charge)
         tally.tool_call(exchange.model, closing)
+        if exchange.run is not None:
+            exchange.run.ended(f"req_{exchange.exchange_id}", closing)
         self._parts.settler.settle(exchange.settlement(closing))
 
 

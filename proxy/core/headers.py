@@ -41,6 +41,10 @@ _NEVER_UPSTREAM = _HOP_BY_HOP | {
     b"x-real-ip",
     b"x-no-cache",
     b"x-tavily-api-key",
+    # Ids of the client's traces; whoever follows the call may add ours.
+    b"traceparent",
+    b"tracestate",
+    b"baggage",
 }
 # What describes the shared account, or would speak for another site.
 _NEVER_DOWNSTREAM = _HOP_BY_HOP | {

@@ -44,6 +44,7 @@ class Metered:
     estimated: bool
     reported: bool
     whole: bool
+    message_id: str = ""
 
 
 class StreamMeter:
@@ -57,6 +58,7 @@ class StreamMeter:
         "_final",
         "_input_stated",
         "error_type",
+        "message_id",
         "model",
         "plain",
         "stop_reason",
@@ -70,6 +72,7 @@ class StreamMeter:
         self._final = False
         self._input_stated = False
         self.usage: TokenUsage | None = None
+        self.message_id = ""
         self.model = ""
         self.error_type = ""
         self.stop_reason = ""
@@ -101,6 +104,7 @@ class StreamMeter:
             estimated=not exact,
             reported=self._input_stated,
             whole=self.whole,
+            message_id=self.message_id,
         )
 
     def _note(self, frame: bytes) -> None:
@@ -111,6 +115,7 @@ class StreamMeter:
         name, data = parse(frame)
         if name == b"message_start":
             message = orjson.loads(data)["message"]
+            self.message_id = _word(message.get("id"))
             self.model = _word(message.get("model", ""))
             self._overlay(TokenUsage(), message.get("usage") or {})
             self._final = False  # What it says of output is a beginning.
@@ -196,6 +201,7 @@ class AnswerMeter:
             estimated=False,
             reported=True,
             whole=True,
+            message_id=_word(message.get("id")),
         )
 
 

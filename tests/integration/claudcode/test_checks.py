@@ -35,6 +35,7 @@ def test_the_defaults_are_right():
         ({"BODY_BYTES_MAX": 2048, "BODIES_BYTES_MAX": 1024}, "E014"),
         ({"CREDENTIAL_KEYS": ["x" * 44]}, "E015"),
         ({"DEBUG": True, "PUBLIC_URL": "http://claude.example.com"}, "W001"),
+        ({"TRACES_ENDPOINT": "collector:4317"}, "E083"),
         ({"PUBLIC_URL": "https://claude.example.com"}, "W002"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

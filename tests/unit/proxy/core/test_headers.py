@@ -22,7 +22,7 @@ def an_admission(*readings):
         *(b"accept-encoding", b"connection", b"keep-alive", b"proxy-authorization", b"te"),
         *(b"transfer-encoding", b"upgrade", b"expect", b"forwarded", b"via", b"x-real-ip"),
         *(b"x-forwarded-for", b"x-forwarded-proto", b"x-claudcode-debug", b"cf-connecting-ip"),
-        *(b"x-no-cache", b"x-tavily-api-key"),
+        *(b"x-no-cache", b"x-tavily-api-key", b"traceparent", b"tracestate", b"baggage"),
     ],
 )
 def test_what_is_private_stays_here(name):
