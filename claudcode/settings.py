@@ -539,6 +539,12 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
     },
+    # With a million keys it reads up to some hundred thousand rows.
+    "console-busiest": {
+        "task": "claudcode.tasks.keep_busiest",
+        "schedule": 300.0,
+        "options": {"expires": 300.0},
+    },
     "alerts-deliver": {
         "task": "operators.alerts.tasks.deliver",
         "schedule": 5.0,

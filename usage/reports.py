@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce, TruncDay
 from keys.core.limits import Limit, Unit
 from keys.leads import held_to_teams, led_teams
 from usage.history import holder_of
-from usage.models import HourlyRollup
+from usage.models import Backfill, GroupRollup, HourlyRollup
 
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
@@ -141,9 +141,24 @@ def held_by_teams_of(user: User) -> dict[str, Any]:
 def by_hour_and_model(
     since: dt.datetime, before: dt.datetime, **held_by: Any
 ) -> dict[tuple[dt.datetime, str], Totals]:
-    """Return what each model was used in each hour of [since, before)."""
-    found = _hours(since, before, **held_by).values("hour", "model").annotate(**_sums())
-    return {(row["hour"], row["model"]): _totals(row) for row in found}
+    """Return what each model was used in each hour of [since, before), of all or of some.
+
+    Of all it is read where everybody's hours are summed up: a few rows each, however many keys
+    there are, but for the last second or two.
+    """
+    if held_by or Backfill.objects.exists():
+        found = _hours(since, before, **held_by).values("hour", "model").annotate(**_sums())
+        return {(row["hour"], row["model"]): _totals(row) for row in found}
+    rows = GroupRollup.objects.filter(
+        grain="h", facet__in=("", "model"), team_id=0, at__gte=since, at__lt=before
+    )
+    whole, models = {}, {}
+    for row in rows.values("at", "facet", "value", *_SUMS):
+        if row["facet"]:
+            models[row["at"], row["value"]] = _totals(row)
+        else:
+            whole[row["at"]] = _totals(row)
+    return models | _of_no_model(whole, models)
 
 
 def series(
@@ -295,6 +310,16 @@ def _sparks(
         if place < SPARK_HOURS:
             sparks.setdefault(row["apikey_id"], [0] * SPARK_HOURS)[place] = int(row["count"])
     return {pk: tuple(counts) for pk, counts in sparks.items()}
+
+
+def _of_no_model(
+    whole: Mapping[dt.datetime, Totals], models: Mapping[tuple[dt.datetime, str], Totals]
+) -> dict[tuple[dt.datetime, str], Totals]:
+    """Return what is left of each hour beyond its models, where anything is."""
+    left = dict(whole)
+    for (hour, _model), each in models.items():
+        left[hour] = left.get(hour, Totals()).plus(each.times(-1))
+    return {(hour, ""): each for hour, each in left.items() if each != Totals()}
 
 
 def _beginning(step: dt.timedelta) -> Any:

@@ -32,7 +32,7 @@ BUSIEST = 8
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add to the context of the admin's index what its template shows. Called by unfold."""
     now = timezone.now()
-    found = _figures(request, now, fresh=False)
+    found = _figures(request, now)
     context |= live(request, now, found) | {
         "title": "Home",
         "refresh_seconds": REFRESH_SECONDS,
@@ -44,7 +44,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 def fragment(request: HttpRequest) -> HttpResponse:
     """Answer with the part of the home that changes, for the script that reads it again."""
     now = timezone.now()
-    found = _figures(request, now, fresh=True)
+    found = _figures(request, now)
     return render(request, "admin/console/home_live.html", live(request, now, found))
 
 
@@ -129,10 +129,10 @@ def _busiest(request: HttpRequest, ranked: list[tuple[int, Totals]]) -> list[dic
     ]
 
 
-def _figures(request: HttpRequest, now: dt.datetime, *, fresh: bool) -> Figures | None:
+def _figures(request: HttpRequest, now: dt.datetime) -> Figures | None:
     if not may_see_use(_user(request)):
         return None
-    return figures(now, BUSIEST, fresh=fresh, **reports.held_by_teams_of(_user(request)))
+    return figures(now, BUSIEST, **reports.held_by_teams_of(_user(request)))
 
 
 def _chart(now: dt.datetime, found: Figures) -> dict[str, Any] | None:

@@ -1,15 +1,14 @@
 """The home's figures: today against yesterday, the last 24 hours by model, the busiest keys.
 
-With a million keys the roll-up has hundreds of thousands of rows a day. What lies some hours back
-hardly moves any more, so its sums are kept in the cache, small, and only what came since is added
-up for each page. An old exchange that is drained late shows `KEPT_S` later at the most, as long as
-somebody looks; what a lead of teams may see is little, and is never kept.
+Everybody's hours are summed up by model, which is little. The busiest keys are not: with a million
+keys the roll-up has hundreds of thousands of rows a day. So who may be among them is looked up by a
+task, kept in the cache, and only what came since is ranked for a page. A page ranks it all where
+nothing was kept lately. What a lead of teams may see is little, and is never kept.
 """
 
 import datetime as dt
 import logging
-import time
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.cache import cache
@@ -18,9 +17,9 @@ from redis import RedisError
 from usage import reports
 from usage.reports import DAY, HOUR, Totals
 
-KEPT = "console:past:1"
-# A page that updates renews what is this old; one that opens makes do with what is `OLD_S` old.
-KEPT_S, OLD_S = 300, 10_800
+KEPT = "console:busiest:1"
+# A task renews it every five minutes; where none runs, a page does in the end.
+OLD_S = 3_600
 # The hours before this one that still move: the drain is seconds behind, not hours.
 MOVING = HOUR
 # Of each part of the day so many are looked at: whoever is among the busiest of the day is among
@@ -63,66 +62,48 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
+class _Ranked:
+    """The busiest keys of the day that began `since`, of its hours before `until`."""
+
     since: dt.datetime
     until: dt.datetime
-    hours: Hours
     apikey_ids: list[int]
 
 
-def figures(now: dt.datetime, most: int, *, fresh: bool, **held_by: Any) -> Figures:
-    """Return the figures, with the `most` busiest keys. `fresh` renews what was kept for long."""
-    since = reports.midnight(now) - DAY
-    past = _past(now, since, fresh) if not held_by else _Past(since, since, {}, [])
-    hours = past.hours | reports.by_hour_and_model(past.until, now, **held_by)
-    return Figures(hours, _busiest(past, now, most, held_by))
+def figures(now: dt.datetime, most: int, **held_by: Any) -> Figures:
+    """Return the figures, with the `most` busiest keys."""
+    today = reports.midnight(now)
+    hours = reports.by_hour_and_model(today - DAY, now, **held_by)
+    earlier = _Ranked(today, today, []) if held_by else _read(today) or keep(now)
+    return Figures(hours, _busiest(earlier, now, most, held_by))
+
+
+def keep(now: dt.datetime) -> _Ranked:
+    """Look up who may be among the busiest of the day, and keep it for the pages to come."""
+    today = reports.midnight(now)
+    until = max(today, reports.hour_of(now) - MOVING)
+    found = reports.costliest(today, until, CANDIDATES) if today < until else []
+    ranked = _Ranked(today, until, [pk for pk, _ in found])
+    # Plain values: another release reads them too.
+    kept = {"since": today, "until": until, "apikey_ids": ranked.apikey_ids}
+    try:
+        cache.set(KEPT, kept, timeout=OLD_S)
+    except RedisError:
+        logger.warning("Valkey does not keep the busiest keys: each page looks them up")
+    return ranked
 
 
 def _busiest(
-    past: _Past, now: dt.datetime, most: int, held_by: dict[str, Any]
+    earlier: _Ranked, now: dt.datetime, most: int, held_by: dict[str, Any]
 ) -> list[tuple[int, Totals]]:
-    today = reports.midnight(now)
-    lately = reports.costliest(max(today, past.until), now, CANDIDATES, **held_by)
-    return reports.busiest(
-        today, now, most, apikey__in={*past.apikey_ids, *(pk for pk, _ in lately)}, **held_by
-    )
+    lately = reports.costliest(earlier.until, now, CANDIDATES, **held_by)
+    apikey_ids = {*earlier.apikey_ids, *(pk for pk, _ in lately)}
+    return reports.busiest(earlier.since, now, most, apikey__in=apikey_ids, **held_by)
 
 
-def _past(now: dt.datetime, since: dt.datetime, fresh: bool) -> _Past:
-    kept = _read(since)
-    age_s = OLD_S if kept is None else time.time() - kept[0]
-    if kept is not None and age_s < (KEPT_S if fresh else OLD_S):
-        return kept[1]
-    until = max(since, reports.hour_of(now) - MOVING)
-    today = reports.midnight(now)
-    ranked = reports.costliest(today, until, CANDIDATES) if today < until else []
-    hours = reports.by_hour_and_model(since, until)
-    past = _Past(since, until, hours, [pk for pk, _ in ranked])
-    _keep(past)
-    return past
-
-
-def _read(since: dt.datetime) -> tuple[float, _Past] | None:
+def _read(today: dt.datetime) -> _Ranked | None:
     try:
         kept = cache.get(KEPT)
     except RedisError:
         return None  # The page says itself that Valkey is away.
-    if kept is None or kept["since"] > since:
-        return None
-    hours = {place: Totals(*sums) for place, sums in kept["hours"].items()}
-    return kept["at"], _Past(kept["since"], kept["until"], hours, kept["apikey_ids"])
-
-
-def _keep(past: _Past) -> None:
-    # Plain values: another release reads them too.
-    kept = {
-        "at": time.time(),
-        "since": past.since,
-        "until": past.until,
-        "hours": {place: astuple(each) for place, each in past.hours.items()},
-        "apikey_ids": past.apikey_ids,
-    }
-    try:
-        cache.set(KEPT, kept, timeout=OLD_S)
-    except RedisError:
-        logger.warning("Valkey does not keep the sums of past hours: each page adds them up")
+    return _Ranked(**kept) if kept is not None and kept["since"] == today else None
