@@ -29,6 +29,7 @@ from operators.alerts.api import Alerts, AlertTargets, Deliveries
 from proxy.api.upstreams import Upstreams
 from usage.api.ledger import Ledger
 from usage.api.prices import Prices
+from usage.api.standing import DeadLetters, KeyStandings
 from usage.api.totals import Usage
 from webtools.api import CreditPrices, Tavily, ToolRules
 
@@ -82,6 +83,7 @@ router.register("alert-deliveries", Deliveries, "api-alert-deliveries")
 router.register("webtools/prices", CreditPrices, "api-webtools-prices")
 router.register("webtools/rules", ToolRules, "api-webtools-rules")
 router.register("ledger", Ledger, "api-ledger")
+router.register("dead-letters", DeadLetters, "api-dead-letters")
 router.register("audit", AuditTrail, "api-audit")
 router.register("tokens", OperatorTokens, "api-tokens")
 
@@ -104,6 +106,11 @@ urlpatterns = [
         name="api-tavily",
     ),
     path("webtools/tavily/test", Tavily.as_view({"post": "test"}), name="api-tavily-test"),
+    path(
+        "keys/<int:pk>/standing",
+        KeyStandings.as_view({"get": "retrieve"}),
+        name="api-key-standing",
+    ),
     *router.urls,
     re_path(r"", Unknown.as_view()),
 ]

@@ -15,7 +15,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
-        parser.add_argument("--email", default="")
+        for option in ("--email", "--first-name", "--last-name"):
+            parser.add_argument(option, default="")
         parser.add_argument(
             "--role",
             action="append",
@@ -29,6 +30,8 @@ class Command(BaseCommand):
             _, password = operator_add(
                 username=options["username"],
                 email=options["email"],
+                first_name=options["first_name"],
+                last_name=options["last_name"],
                 roles=options["role"],
                 acting_user=None,
             )

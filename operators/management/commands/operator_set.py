@@ -1,4 +1,4 @@
-"""`manage.py operator_set NAME`: change the roles of an account, close it, or open it again."""
+"""`manage.py operator_set NAME`: change an account and its roles, close it, or open it again."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from operators.services import OperatorChanges, operator_update
 class Command(BaseCommand):
     """Changes what is given and leaves the rest."""
 
-    help = "Change the roles of an account, close it (its sessions end), or open it again."
+    help = "Change an account or its roles, close it (its sessions end), or open it again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
@@ -28,6 +28,8 @@ class Command(BaseCommand):
         roles.add_argument(
             "--no-role", action="store_true", help="none: they own keys and cannot enter"
         )
+        for option in ("--email", "--first-name", "--last-name"):
+            parser.add_argument(option, help="nothing ('') takes it away")
         state = parser.add_mutually_exclusive_group()
         state.add_argument("--close", action="store_true", help="let nobody in by this account")
         state.add_argument("--open", action="store_true", help="let its owner in again")
@@ -35,7 +37,9 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         user = find_user(options["username"])
         roles = [] if options["no_role"] else options["role"] or roles_of(user)
+        names = ("email", "first_name", "last_name")
         changes: OperatorChanges = {}
+        changes |= {name: options[name] for name in names if options[name] is not None}  # type: ignore[typeddict-item]
         if options["close"] or options["open"]:
             changes["is_active"] = options["open"]
         try:

@@ -48,6 +48,16 @@ def test_roles_are_changed_and_an_account_is_closed_and_opened():
     assert said == "maria is open; roles: operator, team lead.\n"
 
 
+def test_what_an_account_says_of_its_owner_is_changed_and_the_rest_stays():
+    run("operator_add", "maria", "--first-name", "Maria", "--role", "viewer")
+    run("operator_add", "ada", "--role", "admin")
+    run("operator_set", "maria", "--email", "maria@example.com", "--last-name", "Silva")
+    (_, row) = [json.loads(line) for line in run("operator_list", "--json").splitlines()]
+    assert (row["name"], row["email"]) == ("Maria Silva", "maria@example.com")
+    assert (row["roles"], row["open"], row["second_factor"]) == (["viewer"], True, False)
+    assert "maria: viewer, no second factor, last sign-in never" in run("operator_list")
+
+
 def test_the_last_admin_stays():
     user, _ = operator_add(username="ada", roles=["admin"], acting_user=None)
     with pytest.raises(CommandError, match="Nobody would be left"):

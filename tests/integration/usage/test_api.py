@@ -4,13 +4,14 @@ import datetime as dt
 import uuid
 
 import pytest
+from django.utils import timezone
 
-from tests.factories import a_key, a_model, a_team
+from tests.factories import a_key, a_model, a_spec, a_team
 from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event
 from tests.management import ApiClient
 from usage.api.totals import ROWS_MAX, SUMS
 from usage.ledger import drain
-from usage.models import HourlyRollup, Price
+from usage.models import DeadLetter, HourlyRollup, Price
 
 pytestmark = pytest.mark.django_db
 
@@ -184,3 +185,31 @@ def test_two_prices_of_one_instant_are_refused(api):
     body = PRICE | {"model_id": "claude-test-1"}
     assert [api.post("prices", body).status_code for _ in range(2)] == [201, 422]
     assert Price.objects.filter(model="claude-test-1").count() == 1
+
+
+# --- How a key stands, and dead letters ---------------------------------------------------------
+
+
+@pytest.mark.usefixtures("valkey")
+def test_a_key_says_how_it_stands():
+    apikey = a_key(rpm=60, budgets=[a_spec(limit=1000)])
+    answer = ApiClient("keys:read").get(f"keys/{apikey.pk}/standing")
+    assert answer.json()["in_flight"] == 0
+    (budget,) = answer.json()["budgets"]
+    assert (budget["holder"], budget["unit"], budget["limit"]) == ("key", "tokens", 1000)
+    assert (budget["used"], budget["held"], budget["frees_at"]) == (0, 0, None)
+
+
+@pytest.mark.usefixtures("valkey")
+def test_a_key_that_is_not_there_stands_nowhere():
+    assert ApiClient("keys:read").get("keys/999999/standing").status_code == 404
+
+
+@pytest.mark.usefixtures("valkey")
+def test_dead_letters_are_read_as_they_came():
+    letter = DeadLetter.objects.create(
+        shard=1, stream_id="1-1", fields={"a": "b"}, error="odd", found_at=timezone.now()
+    )
+    api = ApiClient("ledger:read")
+    assert api.get("dead-letters").json()["items"][0]["fields"] == {"a": "b"}
+    assert api.get(f"dead-letters/{letter.pk}").json()["error"] == "odd"

@@ -124,3 +124,39 @@ def test_the_console_makes_a_rule_through_the_service():
     client.post(reverse("admin:webtools_toolrule_add"), form)
     assert (load_terms(apikey.pk).enabled, load_terms(apikey.pk).calls_per_day) == (False, 7)
     assert AuditEvent.objects.filter(action="toolrule.create").count() == 1
+
+
+def test_the_command_sets_who_may_without_a_rule():
+    call_command("tavily_set", "--ruled-keys", stdout=io.StringIO())
+    assert not TavilyAccount.objects.get().keys_enabled
+    call_command("tavily_set", "--all-keys", stdout=io.StringIO())
+    assert TavilyAccount.objects.get().keys_enabled
+
+
+def test_the_command_corrects_a_price_of_the_same_instant():
+    for usd in ("0.007", "0.006"):
+        said = ("--credit-usd", usd, "--from", "2031-01-01")
+        call_command("tavily_set", *said, stdout=io.StringIO())
+    assert CreditPrice.objects.count() == 2
+    assert CreditPrice.objects.latest("starts_at").credit_nanousd == 6_000_000
+
+
+def test_a_command_makes_changes_and_deletes_a_rule(capsys):
+    apikey = a_key()
+    call_command("toolrule_set", "--key", apikey.prefix, "--calls-per-day", "5", "--always")
+    assert "on, 5 calls a day, in every message." in capsys.readouterr().out
+    call_command("toolrule_set", "--key", apikey.prefix, "--no-tools", "--calls-per-day", "none")
+    assert "off, unlimited calls a day" in capsys.readouterr().out
+    assert not load_terms(apikey.pk).enabled
+    call_command("toolrule_set", "--key", apikey.prefix, "--delete")
+    assert load_terms(apikey.pk).enabled
+    actions = AuditEvent.objects.filter(action__startswith="toolrule").values_list("action")
+    assert len(actions) == 3
+
+
+def test_a_command_gives_a_plan_its_rule_and_says_when_there_is_none(capsys):
+    plan = a_plan()
+    with pytest.raises(CommandError, match="has no rule"):
+        call_command("toolrule_set", "--plan", plan.name, "--delete")
+    call_command("toolrule_set", "--plan", plan.name, "--no-tools")
+    assert not load_terms(a_key(plan=plan).pk).enabled
