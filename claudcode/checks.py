@@ -16,6 +16,8 @@ from django.db import DatabaseError, transaction
 
 from claudcode import mail, stores
 from keys.core import valkey_address
+from keys.core.addresses import Addresses
+from keys.models.fields import LEDGER_KEEP_DAYS_MAX, LEDGER_KEEP_DAYS_MIN
 from operators.oidc import configuration
 from proxy import accounts, credentials
 from proxy.core.account import BadAddress, parse_base_url
@@ -225,18 +227,12 @@ def _proxy_of_https() -> Findings:
 
 
 @_checks.append
-def _single_sign_on() -> Findings:
-    for message, hint in configuration.faults():
-        yield _error("E065", message, hint)
-
-
-@_checks.append
-def _log_level() -> Findings:
-    if settings.LOG_LEVEL not in LOG_LEVELS:
+def _client_addresses() -> Findings:
+    if settings.CLIENT_ADDRESSES not in set(Addresses):
         yield _error(
-            "E009",
-            f"CLAUDCODE_LOG_LEVEL is {settings.LOG_LEVEL!r}.",
-            f"It is one of {', '.join(sorted(LOG_LEVELS))}.",
+            "E084",
+            f"CLAUDCODE_CLIENT_ADDRESSES is {settings.CLIENT_ADDRESSES!r}.",
+            "Say full, truncated or none.",
         )
 
 

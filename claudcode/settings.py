@@ -84,6 +84,12 @@ METRICS_FOLDER = env.text(
     "",
     "Set by the server for its processes: where they leave each other their counts.",
 )
+CLIENT_ADDRESSES = env.text(
+    "CLAUDCODE_CLIENT_ADDRESSES",
+    "full",
+    "What is stored of clients' addresses: `full`, `truncated` (/24 of IPv4, /48 of IPv6) or"
+    " `none`. Rules about addresses go by the whole one.",
+).lower()
 TRACES_ENDPOINT = env.text(
     "CLAUDCODE_TRACES_ENDPOINT",
     "",

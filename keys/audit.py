@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from ipaddress import ip_address
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import Model
 
+from keys.core.addresses import Addresses, kept
 from keys.models import ApiKey, AuditEvent
 
 # Whoever can run manage.py has no account in the console.
@@ -49,7 +52,7 @@ def record(
         target_type=target._meta.model_name or "" if target else EVERYBODY,
         target_id=target.pk if target else 0,
         detail=detail,
-        address=acting_address,
+        address=_kept(acting_address),
     )
 
 
@@ -66,7 +69,7 @@ def record_stranger(
         target_type="user",
         target_id=account.pk if account else 0,
         detail=detail,
-        address=address,
+        address=_kept(address),
     )
 
 
@@ -78,8 +81,14 @@ def record_key(action: str, apikey: ApiKey, address: str | None) -> None:
         target_type="apikey",
         target_id=apikey.pk,
         detail={},
-        address=address,
+        address=_kept(address),
     )
+
+
+def _kept(address: str | None) -> str | None:
+    if not address:
+        return None
+    return kept(ip_address(address), Addresses(settings.CLIENT_ADDRESSES)) or None
 
 
 def _actor_name(acting_user: User | None) -> str:

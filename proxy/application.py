@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 
+from keys.core.addresses import Addresses
 from keys.limiter import Limiter, Settlement
 from keys.link import Replication
 from keys.valkey import async_client
@@ -336,6 +337,7 @@ def _bounds() -> Bounds:
         cache_read_weight_percent=settings.CACHE_READ_WEIGHT_PERCENT,
         flights_bytes_max=settings.FLIGHTS_BYTES_MAX,
         trusted_proxies=tuple(ipaddress.ip_network(cidr) for cidr in settings.TRUSTED_PROXIES),
+        addresses=Addresses(settings.CLIENT_ADDRESSES),
     )
 
 

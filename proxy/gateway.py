@@ -19,6 +19,7 @@ from keys.core.access import (
     refuse_key,
     refuse_model,
 )
+from keys.core.addresses import Addresses, kept
 from keys.limiter import Limiter, LimiterUnavailable
 from proxy.admission import Admission, Asked
 from proxy.call import BodyStore, Call
@@ -55,6 +56,7 @@ class Bounds:
     cache_read_weight_percent: int
     flights_bytes_max: int
     trusted_proxies: tuple[Network, ...]
+    addresses: Addresses
 
 
 class Tools(Protocol):
@@ -146,7 +148,7 @@ class Gateway:
             request=request,
             bounded=policy.strict and input_bounded(body),
             digest=_digest(call, policy, model, parsed) if cached else None,
-            client_address=str(call.address(self.bounds.trusted_proxies) or ""),
+            client_address=self.kept_address(call),
         )
 
     # --- identify, read, permit: nothing is counted yet -----------------------------------------
@@ -187,6 +189,10 @@ class Gateway:
         address = call.address(self.bounds.trusted_proxies)
         found = [await self.policies.find(secret.digest(text), address) for text in shaped]
         return [policy for policy in found if policy is not None]
+
+    def kept_address(self, call: Call) -> str:
+        """Return what is stored of the client's address."""
+        return kept(call.address(self.bounds.trusted_proxies), self.bounds.addresses)
 
     def refuse(self, policy: KeyPolicy, call: Call) -> Refusal | None:
         """Return why this key may not make this call at all, or `None`."""

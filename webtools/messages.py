@@ -318,7 +318,7 @@ def _caller(call: Call, policy: KeyPolicy, gateway: Gateway) -> Caller:
         raise BadRequest("X-Tavily-Api-Key holds a character that no key has.")
     return Caller(
         policy=policy,
-        client_address=str(call.address(gateway.bounds.trusted_proxies) or ""),
+        client_address=gateway.kept_address(call),
         client_agent=call.text(b"user-agent"),
         session_id=call.text(b"x-claude-code-session-id", 64),
         own_secret=own,

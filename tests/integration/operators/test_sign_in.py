@@ -325,6 +325,21 @@ def test_behind_a_trusted_proxy_clients_wait_by_themselves(sign_in, settings):
     assert AuditEvent.objects.latest("id").address == "203.0.113.2"
 
 
+@pytest.mark.parametrize(("stored", "trailed"), [("truncated", "203.0.113.0"), ("none", None)])
+def test_each_address_waits_by_itself_however_little_of_it_is_stored(
+    sign_in, settings, stored, trailed
+):
+    from axes.models import AccessAttempt
+
+    settings.CLIENT_ADDRESSES = stored
+    failed(sign_in, 10, client=Client(REMOTE_ADDR="203.0.113.1"))
+    assert failed(sign_in, 1, client=Client(REMOTE_ADDR="203.0.113.1")) == [429]
+    assert failed(sign_in, 1, client=Client(REMOTE_ADDR="203.0.113.2")) == [200]
+    assert AuditEvent.objects.latest("id").address == trailed
+    kept = [*AuditEvent.objects.values(), *AccessAttempt.objects.values()]
+    assert "203.0.113.1" not in str(kept)
+
+
 def test_a_success_forgets_the_failures(visitor, sign_in):
     failed(sign_in, 9)
     sign_in()
