@@ -23,18 +23,18 @@ def find(keys: QuerySet[ApiKey], term: str, most: int) -> list[int]:
     """Return the ids of at most `most` of the keys that `term` finds, in no order."""
     term = term.strip()
     if term.startswith(MARK):
-        return _some(keys.filter(prefix=term[:PREFIX_LENGTH]), most)
+        return ids_of(keys.filter(prefix=term[:PREFIX_LENGTH]), most)
     part = "name__icontains" if len(term) >= PART_LENGTH_MIN else "name__istartswith"
     owners = User.objects.filter(username__icontains=term)
     teams = Team.objects.filter(name__icontains=term)
     # As numbers, so that Postgres sees how few they are and takes the index.
-    holders = Q(owner__in=_some(owners, HOLDERS_MAX)) | Q(team__in=_some(teams, HOLDERS_MAX))
-    with _by_bitmaps():
-        return _some(keys.filter(Q(**{part: term}) | Q(last_four=term) | holders), most)
+    holders = Q(owner__in=ids_of(owners, HOLDERS_MAX)) | Q(team__in=ids_of(teams, HOLDERS_MAX))
+    with by_bitmaps():
+        return ids_of(keys.filter(Q(**{part: term}) | Q(last_four=term) | holders), most)
 
 
 @contextmanager
-def _by_bitmaps() -> Iterator[None]:
+def by_bitmaps() -> Iterator[None]:
     """Have Postgres look into indexes: it takes rare parts of names for common ones, and would
     read the table in the hope to find enough soon.
     """
@@ -45,5 +45,6 @@ def _by_bitmaps() -> Iterator[None]:
         cursor.execute("; ".join(f"SET LOCAL {name} = on" for name in others))
 
 
-def _some(rows: QuerySet, most: int) -> list[int]:
+def ids_of(rows: QuerySet, most: int) -> list[int]:
+    """Return the ids of at most `most` of the rows, in no order."""
     return list(rows.order_by().values_list("pk", flat=True)[:most])

@@ -11,6 +11,7 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from keys.admin.base import CappedPaginator, ServiceAdmin, acting, moment
+from keys.admin.finding import PART_LENGTH_MIN, by_bitmaps, ids_of
 from operators.alerts import services
 from operators.alerts.models import KINDS, Alert, AlertDelivery, AlertTarget, Channel
 
@@ -51,10 +52,24 @@ class AlertAdmin(ReadOnlyAdmin):
     list_display = ("text", "state", "kind", "team", "raised", "resolved")
     list_filter = (OpenFilter, "kind")
     list_select_related = ("team",)
-    search_fields = ("subject_name",)
+    search_fields = ("subject_name",)  # Shows the box; `get_search_results` does the searching.
+    search_help_text = "Part of the name of a key, a team or an account."
     ordering = (F("resolved_at").desc(nulls_first=True), "-raised_at")
     fields = ("text", "state", "kind", "subject_name", "team", "threshold", "slot", "raised_at")
     fields += ("resolved_at",)
+
+    def get_search_results(
+        self, _request: HttpRequest, queryset: QuerySet[Alert], search_term: str
+    ) -> tuple[QuerySet[Alert], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        part = "icontains" if len(term) >= PART_LENGTH_MIN else "istartswith"
+        with by_bitmaps():
+            named = queryset.filter(**{f"subject_name__{part}": term})
+            # One more than is counted, so that the list knows that there are others.
+            found = ids_of(named, self.paginator.most + 1)
+        return queryset.filter(pk__in=found), False
 
     @display(label={"open": "warning", "over": "success"})
     def state(self, alert: Alert) -> str:

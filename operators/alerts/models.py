@@ -4,9 +4,11 @@ Alerts are written by `operators.alerts.raising`, targets by `services`, deliver
 """
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from keys.models import Team
@@ -48,8 +50,12 @@ class Alert(models.Model):
                 condition=Q(resolved_at=None),
                 name="alert_open",
             ),
-            # The list of the console, and what is old enough to go.
+            # What is old enough to go.
             models.Index(fields=("raised_at",), name="alert_raised"),
+            # The console's list as it is ordered, open ones first: nulls come before all else.
+            models.Index(fields=("-resolved_at", "-raised_at", "-id"), name="alert_listed"),
+            # The console's search by any part of a name.
+            GinIndex(OpClass(Upper("subject_name"), name="gin_trgm_ops"), name="alert_name_parts"),
         )
         constraints = (
             models.UniqueConstraint(fields=("key", "slot"), name="alert_once_a_window"),

@@ -1,11 +1,14 @@
 """The console's pages for alerts, as an operator uses them."""
 
 import pytest
-from django.test import Client
+from django.contrib import admin
+from django.db import connection
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
 from keys.models import AuditEvent
+from operators.alerts.admin import AlertAdmin
 from operators.alerts.core.rules import EPOCH, Finding, Kind, Subject
 from operators.alerts.models import Alert, AlertDelivery, AlertTarget
 from operators.alerts.raising import alerts_raise
@@ -39,6 +42,33 @@ def test_open_alerts_come_first(console):
     Alert.objects.filter(pk=over.pk).update(resolved_at=timezone.now())
     page = console.get(reverse("admin:alerts_alert_changelist")).content.decode()
     assert page.index("Still so") < page.index("Is over")
+
+
+def test_the_list_is_read_in_the_order_of_an_index():
+    rows = AlertAdmin(Alert, admin.site).get_queryset(RequestFactory().get("/")).order_by()
+    listed = rows.order_by(*AlertAdmin.ordering, "-pk")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+    plan = listed.explain()
+    assert "alert_listed" in plan
+    assert "Sort" not in plan
+
+
+@pytest.mark.parametrize(
+    ("term", "found"),
+    [
+        pytest.param("pto", ["laptop"], id="part of a name"),
+        pytest.param("LA", ["laptop"], id="two letters begin a name"),
+        pytest.param("op", [], id="and are no part of one"),
+        pytest.param("", ["desktop", "laptop"], id="nothing"),
+    ],
+)
+def test_alerts_are_found_by_the_name_of_what_they_are_about(console, term, found):
+    for name in ("laptop", "desktop"):
+        finding = Finding(Kind.DRAIN, Subject.GATEWAY, 0, name, None, name, EPOCH, "Behind")
+        alerts_raise([finding], timezone.now())
+    page = console.get(reverse("admin:alerts_alert_changelist"), {"q": term})
+    assert sorted(row.subject_name for row in page.context["cl"].result_list) == found
 
 
 def test_a_webhook_is_made_and_its_secret_shown_once(console, settings, sealing, receiver):
