@@ -197,6 +197,18 @@ def _trusted_proxies() -> Findings:
 
 
 @_checks.append
+def _retention() -> Findings:
+    days = settings.LEDGER_KEEP_DAYS
+    if days and not LEDGER_KEEP_DAYS_MIN <= days <= LEDGER_KEEP_DAYS_MAX:
+        yield _error(
+            "E048",
+            f"CLAUDCODE_LEDGER_KEEP_DAYS is {days}.",
+            f"Windows of a month are loaded from the ledger: say {LEDGER_KEEP_DAYS_MIN} to"
+            f" {LEDGER_KEEP_DAYS_MAX}, or 0 to keep it for ever.",
+        )
+
+
+@_checks.append
 def _metrics() -> Findings:
     if settings.METRICS_TOKEN and len(settings.METRICS_TOKEN) < METRICS_TOKEN_LENGTH_MIN:
         yield _error(

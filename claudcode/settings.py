@@ -316,6 +316,11 @@ EVENTS_KEEP_S = env.integer(
 LEDGER_MONTHS_AHEAD = env.integer(
     "CLAUDCODE_LEDGER_MONTHS_AHEAD", 3, "Months of which the ledger's partitions are made ahead."
 )
+LEDGER_KEEP_DAYS = env.integer(
+    "CLAUDCODE_LEDGER_KEEP_DAYS",
+    0,
+    "How long single exchanges stay in the ledger at least; sums stay. 0 keeps them for ever.",
+)
 
 # --- Alerts -------------------------------------------------------------------------------------
 

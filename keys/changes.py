@@ -41,6 +41,8 @@ class TeamChanges(TypedDict, total=False):
     concurrency: int | None
     cache_enabled: bool
     cache_shared: bool
+    ledger_keep_days: int | None
+    legal_hold: str
     plan: Plan | None
 
 

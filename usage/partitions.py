@@ -11,7 +11,6 @@ changes no roll-up. So rows of the default partition move to their month when it
 
 import datetime as dt
 import logging
-import time
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
@@ -32,7 +31,6 @@ from usage.core.partition import (
 LOCK = 0x70617274
 LOCK_TIMEOUT_MS = 500
 LOCK_NOT_AVAILABLE = "55P03"
-_LOOK_EVERY_S = 3_600.0
 
 _LIST = f"""
 SELECT relname, pg_get_expr(relpartbound, oid), greatest(0, reltuples)::bigint,
@@ -46,24 +44,10 @@ INSERT INTO {name} SELECT * FROM moved
 """
 
 logger = logging.getLogger(__name__)
-_looked_at_s = float("-inf")
 
 
 class Busy(Exception):
     """Somebody else holds what must be locked; a later attempt may succeed."""
-
-
-def tend() -> None:
-    """Make months ahead: once when a process starts, then now and again."""
-    global _looked_at_s
-    if time.monotonic() - _looked_at_s < _LOOK_EVERY_S:
-        return
-    try:
-        make_ahead()
-    except Busy:
-        logger.warning("the ledger is busy: months ahead are made when it is not")
-        return
-    _looked_at_s = time.monotonic()
 
 
 def partitions() -> list[Partition]:

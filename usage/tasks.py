@@ -19,7 +19,7 @@ from keys.sweep import sweep as sweep_leases
 from usage.catching_up import tend
 from usage.ledger import MEMORY_SHARE_MAX, memory_share
 from usage.ledger import drain as drain_events
-from usage.partitions import tend as tend_partitions
+from usage.upkeep import Upkeep
 
 UNASKED_AFTER_S = 5.0
 
@@ -56,7 +56,7 @@ class Housekeeping(threading.Thread):
         if time.monotonic() - self._asked_at_s > UNASKED_AFTER_S:
             drain_events()
             tend()
-            tend_partitions()
+            upkeep.tend()
             sweep_leases()
         share = memory_share()
         if share > MEMORY_SHARE_MAX:
@@ -64,6 +64,7 @@ class Housekeeping(threading.Thread):
 
 
 housekeeping = Housekeeping()
+upkeep = Upkeep()
 
 
 @worker_init.connect
@@ -77,7 +78,7 @@ def drain() -> None:
     housekeeping.asked()
     drain_events()
     tend()
-    tend_partitions()
+    upkeep.tend()
 
 
 @shared_task

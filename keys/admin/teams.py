@@ -16,7 +16,16 @@ from keys.admin.base import acting, purge
 from keys.admin.holders import HolderAdmin
 from keys.models import Membership, Team
 
-FIELDS = ("name", "plan", "rpm", "concurrency", "cache_enabled", "cache_shared")
+FIELDS = (
+    "name",
+    "plan",
+    "rpm",
+    "concurrency",
+    "cache_enabled",
+    "cache_shared",
+    "ledger_keep_days",
+    "legal_hold",
+)
 
 
 class MembershipInline(TabularInline):

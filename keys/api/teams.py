@@ -14,6 +14,7 @@ from keys.api.budgets import BudgetBody, BudgetShown, spec
 from keys.api.fields import Boolean, Id, Integer, Strict, Text
 from keys.api.purging import Purged, purge
 from keys.models import RATE_MAX, Plan, Team
+from keys.models.fields import LEDGER_KEEP_DAYS_MAX, LEDGER_KEEP_DAYS_MIN, LEGAL_HOLD_CHARS_MAX
 
 
 class TeamFields(Strict):
@@ -31,6 +32,19 @@ class TeamFields(Strict):
     concurrency = Integer(min_value=0, max_value=RATE_MAX, allow_null=True, required=False)
     cache_enabled = Boolean(required=False)
     cache_shared = Boolean(required=False)
+    ledger_keep_days = Integer(
+        min_value=LEDGER_KEEP_DAYS_MIN,
+        max_value=LEDGER_KEEP_DAYS_MAX,
+        allow_null=True,
+        required=False,
+        help_text="How long single exchanges are kept at least. Null: as long as everybody's.",
+    )
+    legal_hold = Text(
+        max_length=LEGAL_HOLD_CHARS_MAX,
+        allow_blank=True,
+        required=False,
+        help_text="Why nothing of this team may leave the ledger. Empty: no hold.",
+    )
 
 
 class TeamCreate(TeamFields):
@@ -49,6 +63,8 @@ class TeamShown(serializers.Serializer[Team]):
     concurrency = serializers.IntegerField(allow_null=True)
     cache_enabled = serializers.BooleanField()
     cache_shared = serializers.BooleanField()
+    ledger_keep_days = serializers.IntegerField(allow_null=True)
+    legal_hold = serializers.CharField(allow_blank=True)
     budgets = BudgetShown(many=True)
     created_at = serializers.DateTimeField()
 

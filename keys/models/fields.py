@@ -18,6 +18,11 @@ CONCURRENCY_DEFAULT = 5
 # Clients give up on a request that is silent for a minute or two; longer waits would be in vain.
 WAIT_S_MAX = 60
 
+# A month of a budget's window must be there when the window is loaded from the ledger.
+LEDGER_KEEP_DAYS_MIN = 32
+LEDGER_KEEP_DAYS_MAX = 36_500
+LEGAL_HOLD_CHARS_MAX = 200
+
 CACHE_TTL_S_DEFAULT = 3600
 # A month: an answer that old is about another world.
 CACHE_TTL_S_MAX = 30 * 86_400

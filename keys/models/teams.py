@@ -1,11 +1,18 @@
 """Teams: groups of keys with limits over all of them together, and the people in them."""
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from keys.models.fields import RATE_MAX, rate_field
+from keys.models.fields import (
+    LEDGER_KEEP_DAYS_MAX,
+    LEDGER_KEEP_DAYS_MIN,
+    LEGAL_HOLD_CHARS_MAX,
+    RATE_MAX,
+    rate_field,
+)
 from keys.models.plans import Plan
 
 
@@ -40,6 +47,24 @@ class Team(models.Model):
         db_default=False,
         verbose_name="shared response cache",
         help_text="On: what one key of the team was answered can answer any other of them.",
+    )
+    ledger_keep_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[
+            MinValueValidator(LEDGER_KEEP_DAYS_MIN),
+            MaxValueValidator(LEDGER_KEEP_DAYS_MAX),
+        ],
+        verbose_name="keep in the ledger (days)",
+        help_text="How long single exchanges are kept at least; a month more at most. Sums stay."
+        " Empty: as long as everybody's.",
+    )
+    legal_hold = models.CharField(
+        max_length=LEGAL_HOLD_CHARS_MAX,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Why nothing of this team may leave the ledger. Empty: no hold.",
     )
     scope_generation = models.PositiveIntegerField(default=0, editable=False)
     cache_generation = models.PositiveIntegerField(default=0, db_default=0, editable=False)

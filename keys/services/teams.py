@@ -24,6 +24,8 @@ def team_create(
     concurrency: int | None = None,
     cache_enabled: bool = True,
     cache_shared: bool = False,
+    ledger_keep_days: int | None = None,
+    legal_hold: str = "",
     plan: Plan | None = None,
     budgets: Sequence[BudgetSpec] = (),
 ) -> Team:
@@ -34,6 +36,8 @@ def team_create(
         concurrency=concurrency,
         cache_enabled=cache_enabled,
         cache_shared=cache_shared,
+        ledger_keep_days=ledger_keep_days,
+        legal_hold=legal_hold,
         plan=plan,
     )
     require_lead(acting_user, team)
@@ -45,7 +49,8 @@ def team_create(
         team,
         acting_user,
         acting_address,
-        {"name": name, "budgets": [str(budget) for budget in added]},
+        {"name": name, "budgets": [str(budget) for budget in added]}
+        | ({"legal_hold": legal_hold} if legal_hold else {}),
     )
     return team
 

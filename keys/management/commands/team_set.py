@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.management import arguments, fields
+from keys.management.arguments import rate
 from keys.management.rows import find_plan, find_team
 from keys.services import team_update
 
@@ -17,6 +18,8 @@ _FIELDS = {
     "concurrency": "concurrency",
     "cache": "cache_enabled",
     "share_cache": "cache_shared",
+    "ledger_days": "ledger_keep_days",
+    "legal_hold": "legal_hold",
 }
 
 
@@ -42,6 +45,19 @@ class Command(BaseCommand):
             action=BooleanOptionalAction,
             default=fields.KEPT,
             help="whether what one key was answered may answer any other key of the team",
+        )
+        parser.add_argument(
+            "--ledger-days",
+            type=rate,
+            metavar="DAYS",
+            default=fields.KEPT,
+            help="how long its exchanges stay in the ledger at least, or none: as everybody's",
+        )
+        parser.add_argument(
+            "--legal-hold",
+            metavar="WHY",
+            default=fields.KEPT,
+            help="keep all of its exchanges, and say why; '' ends the hold",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:

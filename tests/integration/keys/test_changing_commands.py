@@ -83,7 +83,10 @@ def test_a_team_is_changed_and_deleted():
     run("team_set", "blue", "--plan", "gold", "--rpm", "5", "--share-cache")
     team.refresh_from_db()
     assert (team.plan, team.rpm, team.cache_shared, team.cache_enabled) == (plan, 5, True, True)
-    run("team_set", "blue", "--plan", "none")
+    run("team_set", "blue", "--plan", "none", "--ledger-days", "90", "--legal-hold", "case 7")
+    team.refresh_from_db()
+    assert (team.plan, team.ledger_keep_days, team.legal_hold) == (None, 90, "case 7")
+    assert AuditEvent.objects.order_by("-id")[0].detail["legal_hold"] == ["", "case 7"]
     run("team_delete", "blue")
     assert not Team.objects.exists()
 

@@ -9,11 +9,12 @@ from django.db import connection, transaction
 
 from proxy.call import new_id
 from tests.ledger_events import a_closing, an_opening, append_event
-from usage import ledger, partitions, tasks
+from usage import ledger, partitions
 from usage.core.partition import DEFAULT, FIRST, Partition, id_from, month_after, month_of, name_of
 from usage.models import LedgerEntry
 from usage.reading.scope import everything
 from usage.reading.totals import totals
+from usage.upkeep import Upkeep
 from usage.verify import verify
 
 NOW = dt.datetime.now(dt.UTC)
@@ -165,10 +166,9 @@ def test_a_ledger_that_is_read_for_long_is_left_alone(transactional_db):
         reader.join()
 
 
-def test_a_worker_makes_months_ahead_by_itself(db, valkey, settings, monkeypatch):
-    monkeypatch.setattr(partitions, "_looked_at_s", float("-inf"))
+def test_a_worker_makes_months_ahead_as_it_starts(db, settings):
     settings.LEDGER_MONTHS_AHEAD = 5
-    tasks.drain()
+    Upkeep().tend()
     assert len(names()) == 2 + 1 + 5
 
 
