@@ -210,10 +210,10 @@ def _retention() -> Findings:
 
 @_checks.append
 def _metrics() -> Findings:
-    if settings.METRICS_TOKEN and len(settings.METRICS_TOKEN) < METRICS_TOKEN_LENGTH_MIN:
+    if any(len(token) < METRICS_TOKEN_LENGTH_MIN for token in settings.METRICS_TOKENS):
         yield _error(
             "E080",
-            f"CLAUDCODE_METRICS_TOKEN is shorter than {METRICS_TOKEN_LENGTH_MIN} characters.",
+            f"A token for /metrics is shorter than {METRICS_TOKEN_LENGTH_MIN} characters.",
             "Set it to the output of `openssl rand -hex 32`.",
         )
     for cidr in settings.METRICS_NETWORKS:

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--shutdown", type=int, default=settings.SHUTDOWN_SECONDS_MAX)
     options = parser.parse_args()
-    scraped = bool(settings.METRICS_TOKEN or settings.METRICS_NETWORKS)
+    scraped = bool(settings.METRICS_TOKENS or settings.METRICS_NETWORKS)
     with _shared_folder(options.workers > 1 and scraped):
         _run(options)
 

@@ -71,10 +71,11 @@ TRUSTED_PROXIES = env.csv(
     "",
     "CIDRs of reverse proxies whose `X-Forwarded-For` is believed, by commas.",
 )
-METRICS_TOKEN = env.secret(
+METRICS_TOKENS = env.csv(
     "CLAUDCODE_METRICS_TOKEN",
-    "Opens `/metrics` as `Authorization: Bearer`; 20 characters or more."
-    " Without it and without networks there is no `/metrics`.",
+    "",
+    "Opens `/metrics` as `Authorization: Bearer`; 20 characters or more. Several by commas: each"
+    " opens. Without one and without networks there is no `/metrics`.",
 )
 METRICS_NETWORKS = env.csv(
     "CLAUDCODE_METRICS_NETWORKS", "", "CIDRs that may read `/metrics` without a token, by commas."

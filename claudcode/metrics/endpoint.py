@@ -115,18 +115,18 @@ def _folder() -> Path | None:
 
 def _refused(call: Call) -> int:
     """Return 0 if the call may read, else the status to refuse it with."""
-    token = settings.METRICS_TOKEN.encode()
+    tokens = [token.encode() for token in settings.METRICS_TOKENS]
     networks = _networks(settings.METRICS_NETWORKS)
-    if not token and not networks:
+    if not tokens and not networks:
         return 404
     address = call.address(_networks(settings.TRUSTED_PROXIES))
     if address is not None and any(address in network for network in networks):
         return 0
     scheme, _, offered = call.headers.get(b"authorization", b"").partition(b" ")
-    right = hmac.compare_digest(offered.strip(), token)
-    if token and scheme.lower() == b"bearer" and right:
+    right = any([hmac.compare_digest(offered.strip(), token) for token in tokens])
+    if scheme.lower() == b"bearer" and right:
         return 0
-    return 401 if token else 403
+    return 401 if tokens else 403
 
 
 def _networks(cidrs: list[str]) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from tests.acceptance.gateway_process import GatewayProcess, free_port
 from tests.waiting import wait_until
 
 TOKEN = "a-token-for-metrics-" + "x" * 20
+NEXT_TOKEN = "the-token-after-that-" + "x" * 20
 OBSERVABILITY = env.ROOT / "deploy" / "observability"
 DASHBOARD = OBSERVABILITY / "grafana-dashboard.json"
 RULES = OBSERVABILITY / "claudcode.rules.yml"
@@ -27,7 +28,7 @@ BUILT_IN = {"up"}
 
 @pytest.fixture(scope="module")
 def gateway(installation, simulator):
-    settings = IMPATIENT | {"METRICS_TOKEN": TOKEN}
+    settings = IMPATIENT | {"METRICS_TOKEN": f"{NEXT_TOKEN},{TOKEN}"}
     with GatewayProcess(installation, simulator.url, workers=2, **settings) as gateway:
         yield gateway
 
@@ -102,6 +103,11 @@ def test_no_label_holds_a_key_a_session_or_an_id(gateway, asked):
 def test_nobody_reads_without_the_token(gateway, sent):
     answer = httpx.get(f"{gateway.url}/metrics", headers=sent, trust_env=False)
     assert (answer.status_code, answer.content) == (401, b"")
+
+
+def test_both_tokens_are_good_while_one_is_replaced(gateway):
+    sent = {"authorization": f"Bearer {NEXT_TOKEN}"}
+    assert httpx.get(f"{gateway.url}/metrics", headers=sent, trust_env=False).status_code == 200
 
 
 def test_an_unknown_path_is_no_series_of_its_own(gateway, scrape):
