@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.conf import settings
 from redis import Redis
 
 from keys import valkey
@@ -14,9 +13,9 @@ class ConnectionFactory:
     def __init__(self, options: dict[str, Any]) -> None:
         del options  # All there is to know is in the address.
 
-    def connect(self, url: str) -> Redis:
-        """Return the client for `url`. Raises `RedisError` when no node of a cluster answers."""
-        return valkey.client_of(url, settings.VALKEY_SECONDS_MAX)
+    def connect(self, _location: str) -> Redis:
+        """Return the client. Raises `RedisError` when no node of a cluster answers."""
+        return valkey.client()
 
     def disconnect(self, connection: Redis) -> None:
         """Leave the client to whoever else uses it."""

@@ -64,6 +64,8 @@ RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E063", "SIGN_IN_LOCK_S", 1, 86_400, "A quarter of an hour makes guessing hopeless."),
     ("E064", "HSTS_S", 0, 63_072_000, "0 does not ask for it; a year is the custom."),
     ("E051", "MANAGEMENT_RPM", 1, 10**6, "It bounds what a program gone wild costs."),
+    ("E090", "VALKEY_WAIT_REPLICAS", 0, 16, "1 outlives the loss of a primary."),
+    ("E091", "VALKEY_WAIT_MS_MAX", 1, 10_000, "A replica nearby answers in a millisecond."),
     ("E045", "VALKEY_MEMORY_BYTES_MAX", 0, 2**42, "0 takes what fits the machine."),
 )
 
@@ -314,6 +316,16 @@ def _leases() -> Findings:
             "E014",
             "CLAUDCODE_BODY_BYTES_MAX is more than CLAUDCODE_BODIES_BYTES_MAX.",
             "A process must be able to hold at least one body.",
+        )
+
+
+@_checks.append
+def _replicas() -> Findings:
+    if settings.VALKEY_WAIT_MS_MAX > settings.VALKEY_SECONDS_MAX * 500:
+        yield _error(
+            "E092",
+            "CLAUDCODE_VALKEY_WAIT_MS_MAX is more than half of CLAUDCODE_VALKEY_SECONDS_MAX.",
+            "Calls behind the wait would be given up before their turn.",
         )
 
 

@@ -317,6 +317,16 @@ EVENTS_KEEP_S = env.integer(
 LEDGER_MONTHS_AHEAD = env.integer(
     "CLAUDCODE_LEDGER_MONTHS_AHEAD", 3, "Months of which the ledger's partitions are made ahead."
 )
+VALKEY_WAIT_REPLICAS = env.integer(
+    "CLAUDCODE_VALKEY_WAIT_REPLICAS",
+    0,
+    "Replicas of Valkey that must have an admission or a settlement before it counts. 0: none.",
+)
+VALKEY_WAIT_MS_MAX = env.integer(
+    "CLAUDCODE_VALKEY_WAIT_MS_MAX",
+    100,
+    "Longest wait for these replicas; after it the exchange goes on without them.",
+)
 LEDGER_KEEP_DAYS = env.integer(
     "CLAUDCODE_LEDGER_KEEP_DAYS",
     0,

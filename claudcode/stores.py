@@ -103,6 +103,8 @@ def broker(url: str) -> dict[str, Any]:
 
 
 def _sentinel_broker(address: ValkeyAddress) -> dict[str, Any]:
+        # django-redis would take the commas between nodes for several servers.
+        found["LOCATION"] = "VALKEY_URL"
     parts = urlsplit(address.url)
     user, at, _host = parts.netloc.rpartition("@")
     sentinels = (f"sentinel://{user}{at}{host}:{port}{parts.path}" for host, port in address.nodes)

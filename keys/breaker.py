@@ -29,3 +29,4 @@ class Breaker:
         """Note an answer."""
         if place in self._failures:
             del self._failures[place]
+            self._resting_until.pop(place, None)

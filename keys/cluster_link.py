@@ -111,9 +111,11 @@ class ClusterLink:
         return link.post(*command)
 
     def place(self, key: str) -> str:
-        """Return a name of the node that has `key`: what has one name fails together."""
-        node = self._primary(key)
-        return "" if node is None else node.name
+        """Return a name of the slot of `key`: what has one name fails together.
+
+        Not of its node, whose other slots are served while this one is moved.
+        """
+        return str(_slot(key))
 
     @property
     def connected(self) -> bool:

@@ -142,7 +142,7 @@ class Link:
             raise LinkDown(str(error)) from error
 
     def place(self, _key: str) -> str:
-        """Return a name of the server that has `key`: what has one name fails together."""
+        """Return a name of where `key` is: what has one name fails together."""
         return ""
 
     def post(self, *command: Any) -> "asyncio.Future[Any]":

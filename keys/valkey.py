@@ -190,7 +190,13 @@ class _Cluster(RedisCluster):
 
 
 class _AsyncCluster(on_asyncio.RedisCluster):
-    """redis-py's own, but for errors: all of them are `RedisError`."""
+    """redis-py's own, but for errors: all of them are `RedisError`. And it closes what is open."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        # After an error redis-py takes itself for closed.
+        await self.nodes_manager.aclose()
+        await self.nodes_manager.aclose("startup_nodes")
 
     async def initialize(self, *args: Any, **kwargs: Any) -> Any:
         try:
