@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from usage.reading.instants import pieces
 from usage.reading.question import MEASURES, Group, Span
 from usage.reading.scope import Scope
-from usage.reading.source import checked, source_of, sums
+from usage.reading.source import checked, largest, source_of, sums
 
 # More types of error than there are.
 ERRORS_MAX = 50
@@ -66,9 +66,8 @@ def top(
     span = Span(start, end)
     source = source_of(scope, group_by, filters)
     wanted = checked((by, *measures))
-    found = sums(source, pieces(span, source.grains), wanted)
-    ranked = sorted(found, key=lambda name: (-found[name][by], name))
-    names = [name for name in ranked if any(found[name].values())][:most]
+    found = largest(source, pieces(span, source.grains), wanted, most)
+    names = list(found)
     earlier = source.among(names)
     before = sums(earlier, pieces(span.before, source.grains), wanted) if names else {}
     nothing = dict.fromkeys(wanted, 0)
