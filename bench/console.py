@@ -3,8 +3,9 @@
 Starts Postgres and Valkey of its own, fills them with a crowd, and asks for each page as somebody
 who may see everything. A page's time is the server's, without a network and without a browser.
 
-**CPU** is what the page and its Postgres backend spent, without waiting for their turn: on a busy
-machine it says more than the clock. Postgres counts by hundredths of a second.
+**CPU** is what the page, its Postgres backend and the workers of that spent, without waiting for
+their turn: on a busy machine it says more than the clock. Postgres counts by hundredths of a
+second.
 
 The first time Valkey knows no window, as after it lost everything: each budget is added up from
 the roll-up. Before the others the keys that a page shows are loaded as their next use would.
@@ -18,7 +19,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -42,6 +44,7 @@ def main() -> int:
             crowd.fill(
                 keys=options.keys, rows=options.rows, say=lambda text: print(text, flush=True)
             )
+        crowd.fill_beside()
         if not options.fill_only:
             _measure(options)
     return 0
@@ -62,33 +65,35 @@ def _parse() -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    client = _signed_in()
+    client, token = _signed_in(), _token()
     print(f"load average {os.getloadavg()[0]:.1f}, {options.rounds} rounds; milliseconds")
     print(f"{'page':36} {'first':>7} {'median':>7} {'CPU':>7} {'queries':>8}")
     for name, (address, query) in _pages().items():
         if options.only in name:
-            _measure_page(client, name, address, query, options)
+            _measure_page(partial(client.get, address, query), name, options)
+    for name, (address, query) in _addresses().items():
+        if options.only in name:
+            ask = partial(client.get, address, query, headers={"authorization": f"Bearer {token}"})
+            _measure_page(ask, name, options)
 
 
-def _measure_page(
-    client: Any, name: str, address: str, query: Mapping[str, str], options: argparse.Namespace
-) -> None:
+def _measure_page(ask: Callable[[], Any], name: str, options: argparse.Namespace) -> None:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
     times, busy = [], []
     for _ in range(options.rounds + 1):
         began, used = time.perf_counter(), _cpu_ms()
-        answer = client.get(address, query)
+        answer = ask()
         times.append((time.perf_counter() - began) * 1000)
         busy.append(_cpu_ms() - used)
-        assert answer.status_code == 200, (name, answer.status_code, answer.headers)
+        assert answer.status_code == 200, (name, answer.status_code, answer.content[:300])
         if not times[1:]:
             _load_windows(answer)
     with CaptureQueriesContext(connection) as queries:
-        client.get(address, query)
+        ask()
     first, *rest = times
-    missed = "" if median(rest) <= TARGET_MS else "  missed"
+    missed = "" if mean(busy[1:]) <= TARGET_MS else "  missed"
     figures = f"{first:7.0f} {median(rest):7.0f} {mean(busy[1:]):7.0f} {len(queries):8}"
     print(f"{name:36} {figures}{missed}", flush=True)
     slowest = sorted(queries.captured_queries, key=lambda query: -float(query["time"]))
@@ -97,13 +102,19 @@ def _measure_page(
 
 
 def _cpu_ms() -> float:
-    """Return the processor time of this process and of its backend so far."""
+    """Return the processor time of this process, of its backend, and of the backend's workers."""
     from django.db import connection
 
     connection.ensure_connection()
-    stat = Path(f"/proc/{connection.connection.info.backend_pid}/stat").read_text()
-    ticks = sum(map(int, stat.rpartition(")")[2].split()[11:13]))
+    backend = _stat(connection.connection.info.backend_pid)
+    # Workers of a query have ended when it has: the first of Postgres counts its children.
+    children = _stat(int(backend[1]))[13:15]
+    ticks = sum(map(int, (*backend[11:13], *children)))
     return (time.process_time() + ticks / os.sysconf("SC_CLK_TCK")) * 1000
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _load_windows(answer: Any) -> None:
@@ -147,6 +158,16 @@ def _signed_in() -> Any:
     client = Client(SERVER_NAME="localhost")
     client.force_login(operator, backend="django.contrib.auth.backends.ModelBackend")
     return client
+
+
+def _token() -> str:
+    from django.contrib.auth.models import User
+
+    from keys.api.scopes import SCOPES
+    from keys.api.tokens import operatortoken_issue
+
+    operator = User.objects.get(username="crowd-operator")
+    return operatortoken_issue(name="bench", scopes=list(SCOPES), acting_user=operator)[1].text
 
 
 def _pages() -> dict[str, tuple[str, dict[str, str]]]:
@@ -218,10 +239,87 @@ def _pages() -> dict[str, tuple[str, dict[str, str]]]:
         "audit of teams (none)": (_list("keys_auditevent"), {"target": "team"}),
         "audit by who": (_list("keys_auditevent"), {"q": "operator7"}),
         "audit by who (nobody)": (_list("keys_auditevent"), {"q": "nobody"}),
+        "audit by a target": (_list("keys_auditevent"), {"q": str(busy.pk)}),
         "upstreams": (_list("proxy_upstreamaccount"), {}),
+        "new upstream": (reverse("admin:proxy_upstreamaccount_add"), {}),
+        "models": (_list("keys_claudemodel"), {}),
+        "prices": (_list("usage_price"), {}),
+        "dead letters": (_list("usage_deadletter"), {}),
         "alerts": (_list("alerts_alert"), {}),
+        "alerts that are open": (_list("alerts_alert"), {"state": "open"}),
+        "alerts of budgets, over": (_list("alerts_alert"), {"state": "over", "kind": "budget"}),
+        "alerts by a name": (_list("alerts_alert"), {"q": busy.name}),
+        "alerts by a name that none has": (_list("alerts_alert"), {"q": "nobody's"}),
+        "alert targets": (_list("alerts_alerttarget"), {}),
+        "deliveries": (_list("alerts_alertdelivery"), {}),
+        "deliveries given up (none)": (_list("alerts_alertdelivery"), {"state": "dead"}),
+        "deliveries by target": (_list("alerts_alertdelivery"), {"q": "target 3"}),
+        "operators": (_list("auth_user"), {}),
+        "operators by name": (_list("auth_user"), {"q": "grace77"}),
+        "operator": (_one("auth_user", busy.owner_id), {}),
+        "operator tokens": (_list("keys_operatortoken"), {}),
+        "new operator token": (reverse("admin:keys_operatortoken_add"), {}),
+        "Tavily account": (_one("webtools_tavilyaccount", 1), {}),
+        "prices of web tools": (_list("webtools_creditprice"), {}),
+        "rules for web tools": (_list("webtools_toolrule"), {}),
+        "new rule for web tools": (reverse("admin:webtools_toolrule_add"), {}),
+        "own second factor": (reverse("operators:second_factor"), {}),
+        "choice of keys in a form": _choice("webtools", "toolrule", "apikey"),
+        "choice of owners in a form": _choice("keys", "apikey", "owner"),
+        "choice of teams in a form": _choice("keys", "apikey", "team"),
     }
-    return lists
+    usage = reverse("usage_home")
+    return lists | {
+        "usage": (usage, {}),
+        "usage, an hour": (usage, {"span": "1h"}),
+        "usage, 30 days": (usage, {"span": "30d"}),
+        "usage by key, 30 days": (usage, {"span": "30d", "group": "key"}),
+        "usage by team, 30 days": (usage, {"span": "30d", "group": "team"}),
+        "usage of a key": (usage, {"key": str(busy.pk)}),
+        "usage of a team, 30 days": (usage, {"span": "30d", "team": str(team.pk)}),
+        "usage, what moves now": (reverse("usage_now"), {}),
+    }
+
+
+def _addresses() -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the lists of the management API."""
+    from keys.models import ApiKey
+
+    busy = ApiKey.objects.order_by("id")[0]
+    plain = ("keys", "teams", "plans", "models", "prices", "upstreams", "alerts", "alert-targets")
+    plain += ("alert-deliveries", "webtools/prices", "webtools/rules", "ledger", "audit", "tokens")
+    most = {"limit": "200"}
+    asked = {f"API: {name}": (f"/api/v1/{name}", most) for name in plain}
+    return asked | {
+        "API: keys of a team": ("/api/v1/keys", {"team_id": "5"} | most),
+        "API: keys that work": ("/api/v1/keys", {"status": "active"} | most),
+        "API: keys that expired": ("/api/v1/keys", {"status": "expired"} | most),
+        "API: members": ("/api/v1/teams/5/members", most),
+        "API: alerts that are open": ("/api/v1/alerts", {"state": "open"} | most),
+        "API: alerts of budgets": ("/api/v1/alerts", {"kind": "budget"} | most),
+        "API: deliveries given up": ("/api/v1/alert-deliveries", {"state": "dead"} | most),
+        "API: ledger of a key": ("/api/v1/ledger", {"apikey_id": str(busy.pk)} | most),
+        "API: ledger of a team": ("/api/v1/ledger", {"team_id": "5"} | most),
+        "API: ledger, trouble": ("/api/v1/ledger", {"status": "trouble"} | most),
+        "API: audit of a key": (
+            "/api/v1/audit",
+            {"target_type": "apikey", "target_id": str(busy.pk)} | most,
+        ),
+        "API: usage of a day": ("/api/v1/usage", {}),
+        "API: usage of a day by model and hour": ("/api/v1/usage", {"group_by": "model,hour"}),
+        "API: usage of a day by team": ("/api/v1/usage", {"group_by": "team"}),
+        "API: usage of a key by day": (
+            "/api/v1/usage",
+            {"group_by": "day", "apikey_id": str(busy.pk), "since": "2026-11-01T00:00:00Z"},
+        ),
+    }
+
+
+def _choice(app: str, model: str, field: str) -> tuple[str, dict[str, str]]:
+    from django.urls import reverse
+
+    asked = {"app_label": app, "model_name": model, "field_name": field, "term": "ada7"}
+    return reverse("admin:autocomplete"), asked
 
 
 def _list(name: str) -> str:

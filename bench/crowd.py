@@ -5,13 +5,14 @@ a digest would be there is a word. A few keys do most of the work, as everywhere
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator
 
 from django.db import connection, transaction
 
-from usage.folding import fold_all
-from usage.statements import SUM_UP
+from usage.rolling import TABLES, roll_up
+from usage.statements import SUM_UP, SUMS
 
 TEAMS, OWNERS, PLANS = 2_000, 20_000, 5
 DAYS = 30
@@ -97,6 +98,54 @@ CROSS JOIN (
 ) AS model
 """
 
+# A day of UTC into roll-ups that are empty: no row of it is there yet, and months are made of days.
+_DAY = """
+SELECT 1 AS sign, * FROM usage_ledgerentry
+WHERE settled_at >= date_trunc('day', now(), 'UTC') - interval '1 day' * {day}
+    AND settled_at < date_trunc('day', now(), 'UTC') - interval '1 day' * ({day} - 1)
+"""
+_CONFLICTS = re.compile(r"ON CONFLICT [^\n]*?(?=\),?\n|$)")
+_BY_MONTH = re.compile(r",\n *\('m', .*\)(?=\n)")
+_MONTHS = """
+INSERT INTO usage_keyrollup (grain, apikey_id, at, team_id, model, upstream, client, error_type,
+    {sums})
+SELECT 'm', apikey_id, date_trunc('month', at, 'UTC'), team_id, '', '', '', '', {added}
+FROM usage_keyrollup WHERE grain = 'd' GROUP BY 1, 2, 3, 4
+""".format(sums=", ".join(SUMS), added=", ".join(f"usage_sum({name})" for name in SUMS))
+
+# What stands beside keys in the console. Of a key each may be asked again: only what is missing is
+# made.
+_BESIDE = f"""
+INSERT INTO keys_membership (team_id, user_id, lead, created_at)
+SELECT 1 + person.id % {TEAMS}, person.id, person.id % 10 = 0, now()
+FROM auth_user AS person WHERE NOT is_active
+ON CONFLICT DO NOTHING;
+INSERT INTO keys_operatortoken (name, prefix, last_four, digest, scopes, created_at)
+SELECT 'crowd token ' || n, 'sk-op-' || n, '0000', 'crowd:' || n, '{{keys:read}}', now()
+FROM generate_series(1, 500) AS n
+ON CONFLICT DO NOTHING;
+INSERT INTO webtools_toolrule (apikey_id, enabled, calls_per_day, updated_at)
+SELECT id, true, 1000, now() FROM keys_apikey WHERE id % 20 = 3
+ON CONFLICT DO NOTHING;
+INSERT INTO alerts_alert (kind, subject_type, subject_id, subject_name, team_id, threshold, key,
+    slot, text, raised_at, resolved_at)
+SELECT CASE WHEN key.id % 4 = 0 THEN 'expiring' ELSE 'budget' END, 'apikey', key.id, key.name,
+    key.team_id, 90, 'crowd ' || key.id, now(), key.name || ' has used 90 % of a budget.',
+    now() - interval '1 second' * key.id,
+    CASE WHEN key.id % 50 > 0 THEN now() - interval '1 second' * (key.id / 2) END
+FROM keys_apikey AS key WHERE key.id % 3 = 0
+ON CONFLICT DO NOTHING;
+INSERT INTO alerts_alerttarget (name, channel, address, secret, kinds, enabled, created_at)
+SELECT 'crowd target ' || n, 'email', 'ops' || n || '@example.com', '', '{{}}', true, now()
+FROM generate_series(1, 5) AS n
+ON CONFLICT DO NOTHING;
+INSERT INTO alerts_alertdelivery (alert_id, target_id, event, attempts, last_error, delivered_at)
+SELECT alert.id, target.id, 'raised', 1, '', alert.raised_at
+FROM alerts_alert AS alert CROSS JOIN (SELECT min(id) AS id FROM alerts_alerttarget) AS target
+WHERE NOT EXISTS (SELECT FROM alerts_alertdelivery);
+ANALYZE
+"""
+
 
 def fill(*, keys: int, rows: int, say: Callable[[str], None]) -> None:
     """Fill an empty database. Minutes for a million keys and ten million exchanges."""
@@ -110,25 +159,43 @@ def fill(*, keys: int, rows: int, say: Callable[[str], None]) -> None:
     with _without_indexes("keys_apikey"):
         _in_batches(_KEYS, keys, told, "keys")
     _run(_BUDGETS)
-    _in_batches(_AUDIT, keys, told, "audit events")
-    with _without_indexes("usage_ledgerentry"), _without_indexes("usage_hourlyrollup"):
+    with _without_indexes("keys_auditevent"):
+        _in_batches(_AUDIT, keys, told, "audit events")
+    with _without_indexes("usage_ledgerentry"), _without_triggers("usage_ledgerentry"):
         _in_batches(_LEDGER, rows, told, "exchanges", rows=rows, keys=keys)
-        told("summing up")
-        fold_all()
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL work_mem = '1GB'")
-            cursor.execute(SUM_UP.replace("WHERE apikey_id = ANY(%s::bigint[])", ""))
-        told("indexes")
+    told("indexes of the ledger")
+    with contextlib.ExitStack() as stack:
+        for name in ("usage_hourlyrollup", *(table.name for table in TABLES)):
+            stack.enter_context(_without_indexes(name))
+        _sum_up(SUM_UP.replace("WHERE apikey_id = ANY(%s::bigint[])", ""))
+        told("summed up by hour")
+        for day in range(DAYS + 1):
+            _sum_up(_BY_MONTH.sub("", _CONFLICTS.sub("", roll_up(_DAY.format(day=day)))))
+            told(f"summed up day {day}")
+        _sum_up(_MONTHS)
+        told("summed up by month")
+    told("indexes of roll-ups")
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
     told("filled")
+
+
+def fill_beside() -> None:
+    """Add the alerts, memberships, tokens and rules for tools that a crowd has, if it has none."""
+    _run(_BESIDE)
 
 
 def _run(statements: str, **values: object) -> None:
     # One at a time: a statement with parameters is sent alone.
     for statement in statements.split(";\n"):
         with connection.cursor() as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(statement, values or None)
+
+
+def _sum_up(statement: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '512MB'")
+        cursor.execute(statement)
 
 
 def _in_batches(
@@ -142,19 +209,38 @@ def _in_batches(
 
 
 @contextlib.contextmanager
+def _without_triggers(table: str) -> Iterator[None]:
+    """Let a table be filled without noting what is to be summed up."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+
+
+@contextlib.contextmanager
 def _without_indexes(table: str) -> Iterator[None]:
     """Drop what slows the filling down, and make it again afterwards, as it was."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = %s AND indexname NOT IN"
-            " (SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass)",
+            "SELECT indexname, indexdef, conname FROM pg_indexes LEFT JOIN pg_constraint"
+            " ON conname = indexname AND conrelid = %s::regclass"
+            " WHERE tablename = %s AND contype IS DISTINCT FROM 'p'",
             [table, table],
         )
         indexes = cursor.fetchall()
-        for name, _definition in indexes:
-            cursor.execute(f'DROP INDEX "{name}"')
+        for name, _definition, constraint in indexes:
+            cursor.execute(
+                f'ALTER TABLE {table} DROP CONSTRAINT "{name}"'
+                if constraint
+                else f'DROP INDEX "{name}"'
+            )
         yield
         cursor.execute("SET maintenance_work_mem = '1GB'")
-        for _name, definition in indexes:
+        for name, definition, constraint in indexes:
             cursor.execute(definition)
+            if constraint:
+                cursor.execute(
+                    f'ALTER TABLE {table} ADD CONSTRAINT "{name}" UNIQUE USING INDEX "{name}"'
+                )
         cursor.execute("RESET maintenance_work_mem")
