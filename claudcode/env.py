@@ -106,6 +106,15 @@ def state_folder() -> Path:
     )
 
 
+def database_direct_url() -> str:
+    """Return the URL of Postgres itself, for commands that no pooler may be between."""
+    return secret(
+        "CLAUDCODE_DATABASE_DIRECT_URL",
+        "Postgres itself, where `DATABASE_URL` is a pooler such as PgBouncer: `migrate`, `backup`,"
+        " `restore` and exports go there. Unset: they use `DATABASE_URL`.",
+    )
+
+
 def postgres_bin() -> str:
     """Return the folder of the Postgres binaries to use, empty for the first that is found."""
     return text(

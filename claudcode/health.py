@@ -17,6 +17,7 @@ import psycopg
 from django.conf import settings
 from redis import RedisError
 
+from claudcode.stores import each_host
 from usage.ledger import MEMORY_SHARE_MAX, drain_lag, memory_share
 
 # A load balancer's own patience is often 3 s; it should get our answer, not its time-out.
@@ -91,9 +92,27 @@ async def _look(name: str, look: Callable[[], Awaitable[Part]]) -> Part:
 
 
 async def _postgres() -> Part:
-    async with await psycopg.AsyncConnection.connect(settings.DATABASE_URL) as connection:
-        await connection.execute("SELECT 1")
-    return Part("postgres", True, "It answers.")
+    # All hosts at once: one that is cut off would take all the time there is.
+    looks = {asyncio.ensure_future(_failure(each)) for each in each_host(settings.DATABASE_URL)}
+    failures: list[Exception] = []
+    try:
+        for look in asyncio.as_completed(looks):
+            if (failure := await look) is None:
+                return Part("postgres", True, "It answers.")
+            failures.append(failure)
+    finally:
+        for task in looks:
+            task.cancel()
+    raise failures[0]
+
+
+async def _failure(address: str) -> Exception | None:
+    try:
+        async with await psycopg.AsyncConnection.connect(address) as connection:
+            await connection.execute("SELECT 1")
+    except (OSError, psycopg.Error) as error:
+        return error
+    return None
 
 
 async def _valkey() -> Part:

@@ -16,7 +16,9 @@ BASE_DIR = env.ROOT
 
 DATABASE_URL = env.secret(
     "DATABASE_URL",
-    "Postgres 14 or later, `postgresql://user:password@host/name`. Unset: the embedded one.",
+    "Postgres 14 or later, `postgresql://user:password@host/name`, with servers that fail over"
+    " `postgresql://user:password@h1,h2/name?target_session_attrs=read-write`."
+    " Unset: the embedded one.",
 )
 VALKEY_URL = env.secret(
     "VALKEY_URL",
@@ -33,6 +35,7 @@ BROKER_URL = env.secret(
 DATABASE_CONNECTIONS_MAX = env.integer(
     "CLAUDCODE_DATABASE_CONNECTIONS_MAX", 10, "Postgres connections of one process."
 )
+DATABASE_DIRECT_URL = env.database_direct_url()
 STATE = env.state_folder()
 POSTGRES_BIN = env.postgres_bin()
 VALKEY_MEMORY_BYTES_MAX = env.valkey_memory_bytes_max()

@@ -7,13 +7,26 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from keys.core.valkey_address import BadValkeyAddress, Form, ValkeyAddress, parse
 
 # A lost Postgres must show as an error while the client still waits, not as a hang.
 CONNECT_SECONDS_MAX = 5
 POOL_WAIT_SECONDS_MAX = 2.0
+# Of several hosts one may be cut off: the next has its turn while the caller still waits. Two is
+# the least that libpq keeps to.
+CONNECT_TO_EACH_SECONDS_MAX = 2
+POOL_WAIT_FOR_SEVERAL_SECONDS_MAX = 4.5
+# A host that is cut off says nothing: what was sent to it and is not confirmed for so long, or a
+# silence that probes do not end, is the end of the connection. (The kernel's own are hours.)
+CUT_OFF_SECONDS_MAX = 10
+_LIVENESS = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": CUT_OFF_SECONDS_MAX * 1000,
+}
 # The pool doubles the pause between its attempts to connect until it gives up; only then does the
 # next caller try at once. Without a bound the ledger would lag behind a Postgres that is back for
 # as long as it was away.
@@ -32,6 +45,17 @@ def is_postgres(url: str) -> bool:
     return url.startswith(("postgres://", "postgresql://"))
 
 
+def each_host(url: str) -> list[str]:
+    """Return the connection strings of the hosts that a Postgres URL names, one by one."""
+    params: dict[str, Any] = conninfo_to_dict(url)
+    hosts, ports = (str(params.get(name) or "").split(",") for name in ("host", "port"))
+    if len(hosts) == 1 or "hostaddr" in params:
+        return [url]
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    pairs = zip(hosts, ports, strict=True)
+    return [make_conninfo(**params | {"host": host, "port": port or None}) for host, port in pairs]
+
+
 def database(url: str, connections_max: int) -> dict[str, Any]:
     """Return Django's `DATABASES` entry for a Postgres URL.
 
@@ -43,18 +67,24 @@ def database(url: str, connections_max: int) -> dict[str, Any]:
     params = conninfo_to_dict(url)
     named = {_DJANGO_NAMES[k]: str(v) for k, v in params.items() if k in _DJANGO_NAMES}
     options = {k: v for k, v in params.items() if k not in _DJANGO_NAMES}
+    several = "," in named.get("HOST", "")
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "claudcode.postgres",
         **named,
         # After a restart of Postgres the pool would hand out dead connections without it.
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
-            "connect_timeout": CONNECT_SECONDS_MAX,
+            "connect_timeout": CONNECT_TO_EACH_SECONDS_MAX if several else CONNECT_SECONDS_MAX,
+            **_LIVENESS,
             **options,
+            # A pooler may give each transaction another session, which knows nothing of them.
+            "prepare_threshold": None,
             "pool": {
                 "min_size": 0,
                 "max_size": connections_max,
-                "timeout": POOL_WAIT_SECONDS_MAX,
+                "timeout": (
+                    POOL_WAIT_FOR_SEVERAL_SECONDS_MAX if several else POOL_WAIT_SECONDS_MAX
+                ),
                 "reconnect_timeout": RECONNECT_SECONDS_MAX,
             },
         },
@@ -68,11 +98,13 @@ def cache(url: str) -> dict[str, Any]:
         return {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
     found: dict[str, Any] = {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": url,
+        "LOCATION": [url],  # Of a text each comma would begin another server.
         "KEY_PREFIX": "django",
         "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 2, "SOCKET_TIMEOUT": 2},
     }
     if address.form is not Form.SINGLE:
+        # django-redis would take the commas between nodes for several servers.
+        found["LOCATION"] = "VALKEY_URL"
         found["OPTIONS"] = {"CONNECTION_FACTORY": "claudcode.cache.ConnectionFactory"}
         # One slot of a cluster, for Django asks for several keys at once.
         found["KEY_PREFIX"] = "{django}"
@@ -103,8 +135,6 @@ def broker(url: str) -> dict[str, Any]:
 
 
 def _sentinel_broker(address: ValkeyAddress) -> dict[str, Any]:
-        # django-redis would take the commas between nodes for several servers.
-        found["LOCATION"] = "VALKEY_URL"
     parts = urlsplit(address.url)
     user, at, _host = parts.netloc.rpartition("@")
     sentinels = (f"sentinel://{user}{at}{host}:{port}{parts.path}" for host, port in address.nodes)

@@ -120,7 +120,8 @@ def _major(program: Path) -> int:
 def _target() -> str:
     settings = connection.settings_dict
     named = {"host": "HOST", "port": "PORT", "user": "USER", "dbname": "NAME"}
-    options: dict[str, Any] = {k: v for k, v in settings["OPTIONS"].items() if k != "pool"}
+    ours_alone = ("pool", "prepare_threshold")  # Django's and psycopg's, not libpq's.
+    options: dict[str, Any] = {k: v for k, v in settings["OPTIONS"].items() if k not in ours_alone}
     options.pop("password", None)
     return str(
         make_conninfo(

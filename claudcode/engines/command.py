@@ -32,6 +32,14 @@ ENGINELESS = frozenset(
     }
 )
 HELP = frozenset({"-h", "--help", "--version"})
+# What a pooler in transaction mode is in the way of: sessions of pg_dump and pg_restore, locks and
+# long transactions of migrations, exports and sums over the whole ledger.
+AROUND_POOLERS = frozenset(
+    {
+        *("audit_export", "backup", "dbshell", "ledger_export", "ledger_partitions"),
+        *("ledger_verify", "migrate", "restore"),
+    }
+)
 # How long a command that is done waits for others that use the engines it started.
 USERS_SECONDS_MAX = 600.0
 # How long `up` waits for such a command to finish.
@@ -46,6 +54,7 @@ def run(argv: Sequence[str]) -> int:
     env.use_settings()
     try:
         words = take_state(argv)
+        go_around_poolers(words)
         with engines_for(words):
             execute_from_command_line(words)
     except (EngineError, ImproperlyConfigured) as error:
@@ -70,6 +79,12 @@ def take_state(argv: Sequence[str]) -> list[str]:
         env.export("CLAUDCODE_STATE", os.path.abspath(os.path.expanduser(folder)))
         break
     return words
+
+
+def go_around_poolers(words: Sequence[str]) -> None:
+    """Have a command that no pooler may be between use CLAUDCODE_DATABASE_DIRECT_URL, if set."""
+    if len(words) > 1 and words[1] in AROUND_POOLERS and (url := env.database_direct_url()):
+        env.export("DATABASE_URL", url)
 
 
 def running_engines() -> pair.Pair | None:

@@ -1,6 +1,7 @@
 """One URL for each store, in the forms that Django and Celery want."""
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from claudcode import stores
 
@@ -62,3 +63,19 @@ def test_the_cache_of_a_cluster_is_in_one_slot():
 @pytest.mark.parametrize("url", ["", "http://valkey"])
 def test_without_a_valkey_url_nothing_is_cached(url):
     assert stores.cache(url)["BACKEND"].endswith("DummyCache")
+
+
+def test_several_hosts_are_tried_one_by_one():
+    url = "postgresql://me@h1:5433,h2/ledger?target_session_attrs=read-write"
+    entry = stores.database(url, 10)
+    assert (entry["HOST"], entry["PORT"]) == ("h1,h2", "5433,")
+    assert entry["OPTIONS"]["target_session_attrs"] == "read-write"
+    assert entry["OPTIONS"]["connect_timeout"] == stores.CONNECT_TO_EACH_SECONDS_MAX
+    assert [conninfo_to_dict(each).get("host") for each in stores.each_host(url)] == ["h1", "h2"]
+    assert [conninfo_to_dict(each).get("port") for each in stores.each_host(url)] == ["5433", None]
+
+
+def test_what_a_url_says_of_a_cut_off_server_wins():
+    url = "postgresql://me@h1/ledger?tcp_user_timeout=3000&connect_timeout=9"
+    options = stores.database(url, 10)["OPTIONS"]
+    assert (options["tcp_user_timeout"], options["connect_timeout"]) == ("3000", "9")

@@ -1,0 +1,1 @@
+"""Django's Postgres engine, for servers that fail over: see `base`."""
