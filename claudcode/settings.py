@@ -122,6 +122,9 @@ SUPERVISED = env.boolean(
 REQUIRE_2FA = env.boolean(
     "CLAUDCODE_REQUIRE_2FA", False, "Nobody enters the console without a second factor."
 )
+PASSWORD_SIGN_IN = env.boolean(
+    "CLAUDCODE_PASSWORD_SIGN_IN", True, "Off: single sign-on alone opens console and usage."
+)
 SESSION_IDLE_S = env.integer(
     "CLAUDCODE_SESSION_IDLE_S", 3600, "After this long without a page, operators sign in again."
 )
@@ -488,6 +491,7 @@ UNFOLD = {
 HTTPS = PUBLIC_URL.startswith("https://")
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",  # First: it refuses those who are locked out unheard.
+    "operators.passwords.PasswordsMayBeOff",
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [

@@ -10,6 +10,7 @@ from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from operators.oidc.configuration import configured
+from operators.sign_in_link import LENGTH_MAX
 
 CODE_LENGTH_MAX = 20
 
@@ -35,6 +36,10 @@ class CodeForm(forms.Form):
 class SignInForm(AuthenticationForm):
     """A name and a password, and where else one can sign in."""
 
+    def passwords(self) -> bool:
+        """Return whether a password opens anything."""
+        return bool(settings.PASSWORD_SIGN_IN)
+
     def single_sign_on(self) -> str:
         """Return the provider's name, nothing when there is none."""
         return settings.OIDC_NAME if configured() else ""
@@ -44,6 +49,19 @@ class SignInForm(AuthenticationForm):
         wanted = self.request.GET.get("next", "") if self.request else ""
         begin = reverse("operators:oidc_begin")
         return f"{begin}?{urlencode({'next': wanted})}" if wanted else begin
+
+
+class LinkForm(forms.Form):
+    """What stands behind the # of a sign-in link; the page's script puts it there."""
+
+    token = forms.CharField(
+        max_length=LENGTH_MAX,
+        label="Token",
+        help_text="What follows the # in the address. It is good once, for ten minutes.",
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):

@@ -45,7 +45,8 @@ def owed(user: User, session: SessionBase) -> Step | None:
     vouched = session.get(VOUCHED) is True
     if not vouched and factor_id is not None and session.get(CONFIRMED_BY) != factor_id:
         return Step.CODE
-    if temporary:
+    # Where no password opens anything, there is none to replace.
+    if temporary and settings.PASSWORD_SIGN_IN:
         return Step.PASSWORD
     enrol = settings.REQUIRE_2FA and not vouched and factor_id is None
     return Step.ENROL if enrol else None

@@ -1,13 +1,18 @@
-"""The pages of the sign-in beside Django's own: the code, the second factor, one's own password."""
+"""The pages of the sign-in beside Django's own: the code, the second factor, one's own password,
+and the link that opens a session once.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
+from axes.handlers.proxy import AxesProxyHandler
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth import login, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_login_failed
+from django.db import transaction
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -20,11 +25,14 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from keys.admin.base import acting
 from operators import second_factor, services
-from operators.forms import CodeForm, OwnPasswordForm
+from operators.forms import CodeForm, LinkForm, OwnPasswordForm
+from operators.sign_in_link import opened_by
 from operators.steps import CONFIRMED_BY
+from operators.throttle import locked_out
 
 Page = Callable[[HttpRequest], HttpResponse]
 
+USED = "This link opens nothing: it was used, is too old, or is not whole. Make another."
 WRONG = "This code is not right. Wait for the next one and try again."
 
 
@@ -32,6 +40,25 @@ def for_accounts(page: Page) -> Page:
     """Open `page` to whoever has an account, the console or not: their password is their own."""
     guarded: Page = never_cache(csrf_protect(login_required(page)))
     return guarded
+
+
+@never_cache
+@csrf_protect
+@sensitive_post_parameters("token")
+def sign_in_link(request: HttpRequest) -> HttpResponse:
+    """Ask for the token of a link, and sign in whom it names. A second factor is asked after it."""
+    if not AxesProxyHandler.is_allowed(request):
+        return locked_out(request)
+    form = LinkForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with transaction.atomic():
+            user = opened_by(form.cleaned_data["token"])
+            if user is not None:
+                login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+                return HttpResponseRedirect(_home(user))
+        user_login_failed.send(__name__, credentials={}, request=request)
+        form.add_error(None, USED)
+    return _page(request, "sign_in_link", "Sign in by link", {"form": form})
 
 
 @sensitive_post_parameters("code")
@@ -140,8 +167,11 @@ def _onwards(request: HttpRequest) -> HttpResponse:
     safe = url_has_allowed_host_and_scheme(
         wanted, {request.get_host()}, require_https=request.is_secure()
     )
-    home = reverse("admin:index" if _user(request).is_staff else "usage_home")
-    return HttpResponseRedirect(wanted if safe else home)
+    return HttpResponseRedirect(wanted if safe else _home(_user(request)))
+
+
+def _home(user: User) -> str:
+    return reverse("admin:index" if user.is_staff else "usage_home")
 
 
 def _user(request: HttpRequest) -> User:

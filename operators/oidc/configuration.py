@@ -57,6 +57,11 @@ def faults() -> Iterator[tuple[str, str]]:
     if not configured():
         if any(getattr(settings, name) for name in needed):
             yield "Single sign-on has a client, but no provider.", "Set CLAUDCODE_OIDC_ISSUER."
+        if not settings.PASSWORD_SIGN_IN:
+            yield (
+                "CLAUDCODE_PASSWORD_SIGN_IN is off, and there is no other way to sign in.",
+                "Set CLAUDCODE_OIDC_ISSUER and what belongs to it, or take passwords back.",
+            )
         return
     for name in (*needed, "PUBLIC_URL"):
         if not getattr(settings, name):

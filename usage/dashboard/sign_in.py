@@ -10,6 +10,7 @@ from typing import Any
 
 from axes.handlers.proxy import AxesProxyHandler
 from axes.helpers import get_lockout_response
+from django.conf import settings
 from django.contrib.auth import login, logout
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
@@ -107,6 +108,8 @@ def _page(
 ) -> HttpResponse:
     wanted = request.POST.get("next") or request.GET.get("next", "")
     context = {"section": "usage", "form": form, "key_error": key_error, "next": wanted}
+    context["passwords"] = settings.PASSWORD_SIGN_IN
+    context["single_sign_on"] = settings.OIDC_NAME if settings.OIDC_ISSUER else ""
     context["ended"] = OPENED_BY in request.session and not key_error
     return render(request, "usage/sign_in.html", context, status=status)
 
