@@ -99,7 +99,9 @@ def async_client_of(
     if address.form is Form.SENTINEL:
         to_sentinels = _to_sentinels(address) | patience
         sentinels = AsyncSentinel(address.nodes, sentinel_kwargs=to_sentinels)
-        return sentinels.master_for(address.service, **connection_options(address), **options)
+        return sentinels.master_for(
+            address.service, _AsyncNamed, **connection_options(address), **options
+        )
     # Whatever may not be sent twice goes over links, not through this client.
     options["retry"] = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.05), TRIES_AGAIN)
     nodes = [AsyncClusterNode(host, port) for host, port in address.nodes]
@@ -187,6 +189,15 @@ class _Cluster(RedisCluster):
 
         pipeline.execute = translating
         return pipeline
+
+
+class _AsyncNamed(on_asyncio.Redis):
+    """redis-py's own, which closes the connections to sentinels too."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        for sentinel in self.connection_pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 class _AsyncCluster(on_asyncio.RedisCluster):

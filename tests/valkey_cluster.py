@@ -22,8 +22,9 @@ START_S = 40
 class Server:
     """One Valkey process."""
 
-    def __init__(self, folder: Path, name: str, options: dict[str, object]) -> None:
+    def __init__(self, folder: Path, name: str, options: dict[str, object], *first: object) -> None:
         self.port = free_port()
+        self._first = first
         self._folder = folder / name
         self._folder.mkdir(parents=True)
         self._options = {
@@ -45,7 +46,8 @@ class Server:
             text for name, value in self._options.items() for text in (f"--{name}", str(value))
         ]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([binary(), *given], stdout=log, stderr=log)
+            command = [str(word) for word in (binary(), *self._first, *given)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(self._answers, START_S)
 
     def kill(self) -> None:
