@@ -6,7 +6,9 @@ body is not our business: the gateway bounds it.
 Rules. A request that is no HTTP is answered once, in its turn: after what was asked before it on
 the same connection, and not at all once its own answer has begun. Then the connection closes, and
 nothing that comes after it is read. Trailers are dropped. An upgrade that nobody here speaks is
-ignored, body and all (RFC 9110, 7.8). When a connection ends, every request on it hears of it.
+ignored, body and all (RFC 9110, 7.8). When a connection ends, every request on it hears of it. When
+the server stops, a proxy's connection goes on until an answer has said that it is the last
+(claudcode/stopping.py).
 """
 
 import asyncio
@@ -15,7 +17,10 @@ from typing import Any
 
 import httptools
 import orjson
+from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from claudcode.stopping import LINGER_S, is_proxy
 
 # Claude Code sends about 2 KB; common servers allow 8 to 64 KB.
 HEAD_BYTES_MAX = 64 * 1024
@@ -58,6 +63,18 @@ class BoundedProtocol(HttpToolsProtocol):
     _answered: RequestResponseCycle | None = None
     # What a faulty request will be answered when its turn comes; empty to answer nothing.
     _refusal: bytes | None = None
+    # The server stops: the next answer that begins is the last. Until then the connection is kept.
+    _stopping = False
+    _linger_timer: asyncio.TimerHandle | None = None
+
+    def shutdown(self) -> None:
+        if self.client is None or not is_proxy(self.client[0], tuple(settings.TRUSTED_PROXIES)):
+            super().shutdown()
+            return
+        self._stopping = True
+        self._make_last(self.cycle)
+        if self._idle:
+            self._start_linger_timer()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -65,6 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
+        self._stop_linger_timer()
         # After a reset uvicorn would keep the request in memory for as long as a quiet connection.
         self._unset_keepalive_if_required()
         # uvicorn tells the latest request alone.
@@ -105,6 +123,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_open = True
         self._head_bytes = 0
         self._start_head_timer()
+        self._stop_linger_timer()
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
@@ -130,6 +149,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 return  # The head comes again.
         super().on_headers_complete()
         self._read = self.cycle
+        if self._stopping:
+            self._make_last(self.cycle)
         if len(self.pipeline) > PIPELINED_MAX:
             raise Unacceptable("too many requests at once")
 
@@ -147,6 +168,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._refusal is not None and self._idle:
             self._end()
+        elif self._stopping and self._idle:
+            self._start_linger_timer()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
@@ -198,6 +221,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(self._refusal or b"")
             self.transport.close()
+
+    def _make_last(self, cycle: RequestResponseCycle | None) -> None:
+        """Have an answer that has not begun say that the connection ends with it."""
+        if cycle is not None and not cycle.response_started:
+            cycle.keep_alive = False
+
+    def _start_linger_timer(self) -> None:
+        if self._linger_timer is None:
+            self._linger_timer = self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _stop_linger_timer(self) -> None:
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None:

@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -22,6 +23,8 @@ KEEP_ALIVE_S = 75
 # A worker that parses a body of 32 MB is busy, not dead.
 WORKER_ANSWER_SECONDS_MAX = 30
 BACKLOG = 2048
+# What uvicorn ends with when it could not listen or the application did not start.
+STARTUP_FAILURE = 3
 # Nothing that we read comes through a WebSocket; the browser's side only listens.
 WEBSOCKET_BYTES_MAX = 4096
 
@@ -64,8 +67,9 @@ def _shared_folder(wanted: bool) -> Iterator[None]:
 
 def _run(options: argparse.Namespace) -> None:
     from claudcode.http import BoundedProtocol
+    from claudcode.stopping import OrderlyProcesses, OrderlyServer
 
-    uvicorn.run(
+    config = uvicorn.Config(
         "claudcode.asgi:application",
         host=options.host,
         port=options.port,
@@ -86,6 +90,15 @@ def _run(options: argparse.Namespace) -> None:
         timeout_graceful_shutdown=options.shutdown,
         timeout_worker_healthcheck=WORKER_ANSWER_SECONDS_MAX,
     )
+    with contextlib.suppress(KeyboardInterrupt):
+        if options.workers > 1:
+            OrderlyProcesses(config, sockets=[config.bind_socket()]).run()
+            return
+        config.load_app()
+        server = OrderlyServer(config)
+        server.run()
+        if not server.started:
+            sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ import yaml
 from claudcode import env
 from tests.acceptance.developer import Developer, a_question, events
 from tests.acceptance.gateway_process import GatewayProcess, free_port
+from tests.nginx import NGINX, configuration
 from tests.waiting import wait_until
 
 DEPLOY = env.ROOT / "deploy"
 CADDY = shutil.which("caddy")
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 SERVICES = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
 OURS = ["gateway", "worker", "beat", "migrate"]
@@ -35,7 +35,7 @@ def behind_nginx(gateway: GatewayProcess, tmp_path_factory) -> Iterator[str]:
     """The address of nginx with the example's settings, but for TLS and the gateway's port."""
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
     config = folder / "nginx.conf"
-    config.write_text(_nginx_config(folder, port, gateway.port))
+    config.write_text(configuration(folder, f"127.0.0.1:{port}", [f"127.0.0.1:{gateway.port}"]))
     command = [NGINX, "-p", str(folder), "-c", str(config)]
     subprocess.run([*command, "-t"], check=True, capture_output=True)
     with subprocess.Popen([*command, "-g", "daemon off;"], stderr=subprocess.DEVNULL) as nginx:
@@ -43,22 +43,6 @@ def behind_nginx(gateway: GatewayProcess, tmp_path_factory) -> Iterator[str]:
         wait_until(lambda: _answers(url), 15)
         yield url
         nginx.terminate()
-
-
-def _nginx_config(folder: Path, port: int, gateway_port: int) -> str:
-    site = (DEPLOY / "nginx.conf").read_text()
-    site = re.sub(r"server \{\n    listen 80;.*?\n\}\n", "", site, flags=re.DOTALL)
-    site = re.sub(r"    ssl_certificate.*\n", "", site)
-    site = site.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
-    site = site.replace("127.0.0.1:8000", f"127.0.0.1:{gateway_port}")
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return (
-        f"pid {folder}/pid;\nerror_log {folder}/error.log;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{temporary}{site}}}\n"
-    )
 
 
 def _answers(url: str) -> bool:
