@@ -80,7 +80,9 @@ INSERT INTO usage_ledgerentry (exchange_id, apikey_id, team_id, admitted_at, set
     input_tokens, output_tokens, cache_creation_input_tokens, cache_creation_1h_input_tokens,
     cache_read_input_tokens, web_search_requests, inference_geo, charged_tokens, cost_nanousd,
     estimated, input_tokens_estimate, cost_nanousd_estimate, first_byte_ms, total_ms, cache)
-SELECT gen_random_uuid(), key.id, 1 + key.id %% %(teams)s, at - interval '3 seconds', at,
+SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint - 3000), 12, '0')
+        || substr(replace(gen_random_uuid()::text, '-', ''), 13))::uuid,
+    key.id, 1 + key.id %% %(teams)s, at - interval '3 seconds', at,
     CASE WHEN n %% 50 = 0 THEN 'upstream_error' ELSE 'completed' END,
     CASE WHEN n %% 50 = 0 THEN 529 ELSE 200 END,
     CASE WHEN n %% 50 = 0 THEN 'overloaded_error' ELSE '' END,
@@ -238,7 +240,8 @@ def _without_indexes(table: str) -> Iterator[None]:
         yield
         cursor.execute("SET maintenance_work_mem = '1GB'")
         for name, definition, constraint in indexes:
-            cursor.execute(definition)
+            # A partitioned table's own index is said to be of it ONLY, and then has no parts.
+            cursor.execute(definition.replace(" ON ONLY ", " ON "))
             if constraint:
                 cursor.execute(
                     f'ALTER TABLE {table} ADD CONSTRAINT "{name}" UNIQUE USING INDEX "{name}"'

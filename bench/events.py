@@ -43,7 +43,8 @@ _CLOSING = Closing(
 
 def event(apikey_id: int, charged_at_ms: int) -> dict[str, object]:
     """Return the fields of one settled exchange of a key."""
-    exchange_id = uuid.uuid4().hex
+    # Time first, as the gateway makes them: the ledger is sorted by it.
+    exchange_id = f"{charged_at_ms - _CLOSING.total_ms:012x}{uuid.uuid4().hex[12:]}"
     opening = Opening(
         exchange_id=exchange_id,
         apikey_id=apikey_id,

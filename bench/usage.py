@@ -66,7 +66,7 @@ FROM (
 def main() -> int:
     """Fill, measure, print; return 1 if anything took too long."""
     options = _parse()
-    with _postgres(options.folder) as fresh:
+    with postgres(options.folder) as fresh:
         if fresh:
             _fill(options.rows, options.keys)
         return _measure(options.rounds)
@@ -82,7 +82,7 @@ def _parse() -> argparse.Namespace:
 
 
 @contextmanager
-def _postgres(folder: Path | None) -> Iterator[bool]:
+def postgres(folder: Path | None) -> Iterator[bool]:
     """Run an engine with the tables in it; whether they are empty."""
     state = folder or Path(tempfile.mkdtemp(prefix="claudcode-bench-", dir="/tmp"))
     fresh = not (state / "filled").exists()

@@ -20,7 +20,7 @@ from unfold.paginator import InfinitePaginator
 from keys.admin.base import moment
 from keys.admin.finding import HOLDERS_MAX, find
 from keys.core.budget import format_usd
-from keys.leads import held_to_teams, visible
+from keys.leads import held_to_teams, led_teams, visible
 from keys.models import ApiKey, Team
 from usage.admin.costing import costing, source_url
 from usage.admin.keyset import KeysetList, KeysetPaginator
@@ -28,6 +28,7 @@ from usage.admin.ledger_export import export
 from usage.core.event import CacheOutcome, ExchangeStatus
 from usage.core.price import humane_usd
 from usage.models import DeadLetter, HourlyRollup, LedgerEntry
+from usage.retention import kept_since
 
 _EXCHANGE_ID = re.compile(r"(req_)?(?P<id>[0-9a-f]{32})", re.IGNORECASE)
 
@@ -122,6 +123,7 @@ class EndFilter(admin.SimpleListFilter):
 class LedgerEntryAdmin(HeldAdmin):
     """Every exchange, newest first."""
 
+    list_before_template = "admin/usage/ledgerentry/kept.html"
     list_display = (
         "settled",
         "key",
@@ -221,6 +223,12 @@ class LedgerEntryAdmin(HeldAdmin):
 
     def get_changelist(self, _request: HttpRequest, **_kwargs: Any) -> type[KeysetList]:
         return KeysetList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        since = kept_since(_teams_seen(request))
+        return super().changelist_view(request, {**(extra_context or {}), "kept_since": since})
 
     @action(description="Export as CSV", permissions=["export_csv"], url_path="export")
     def export_csv(self, request: HttpRequest) -> HttpResponseBase:
@@ -355,3 +363,9 @@ def _attempt(attempt: dict[str, Any]) -> tuple[str, str, str]:
 
 def _right(text: str) -> str:
     return format_html('<div class="text-right">{}</div>', text)
+
+
+def _teams_seen(request: HttpRequest) -> list[int] | None:
+    """Return the teams whose exchanges are shown to a lead; `None` is everybody's."""
+    user = request.user
+    return list(led_teams(user).values_list("pk", flat=True)) if held_to_teams(user) else None

@@ -8,13 +8,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models import F
+from django.urls import reverse
 from django.utils import timezone
 
 from keys.core.budget import BudgetSpec
 from keys.core.limits import Unit
 from keys.models import AuditEvent
 from keys.services import team_update
-from tests.factories import a_key, a_team
+from tests.factories import a_key, a_team, an_operator
 from tests.integration.usage.test_partitions import names, spend
 from tests.ledger_events import a_closing, an_opening, append_event, append_fields
 from usage import catching_up, ledger, retention
@@ -87,6 +88,14 @@ def test_a_month_is_dropped_and_roll_ups_keep_it(three_months, valkey):
     assert [event.detail["partition"] for event in audited("ledger.drop")] == [name_of(OLD), FIRST]
     event = audited("ledger.drop")[0]
     assert (event.detail["partition"], event.detail["entries"]) == (name_of(OLD), 3)
+
+
+def test_the_list_of_exchanges_says_since_when_it_is_kept(three_months, client):
+    client.force_login(an_operator())
+    page = reverse("admin:usage_ledgerentry_changelist")
+    assert "Kept since" not in client.get(page).content.decode()
+    retention.step(60, LATER)
+    assert f"Kept since {OLD:%Y-%m-%d}" in client.get(page).content.decode()
 
 
 def test_nothing_goes_before_its_month_is_old_enough(three_months):
