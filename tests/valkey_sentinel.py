@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import redis
+
 from tests.valkey_cluster import START_S, Server
 from tests.waiting import wait_until
 
@@ -40,13 +42,19 @@ class Watched:
     def fail_over(self) -> None:
         """Have the sentinel name the other server, and return when it does."""
         before = self.primary()
-        self.sentinel.client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+        wait_until(self._takes_the_order, START_S)
         wait_until(lambda: self.primary() is not before, START_S)
 
     def stop(self) -> None:
         """End all processes."""
         for server in (self.sentinel, *self.servers):
             server.stop()
+
+    def _takes_the_order(self) -> bool:
+        with contextlib.suppress(redis.ResponseError):  # It has no replica to name yet.
+            self.sentinel.client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+            return True
+        return False
 
     @property
     def _first(self) -> int:

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from redis import ResponseError
 
 from claudcode.doctor.findings import Finding, error, ok, warning
 from keys import valkey
+from keys.core.valkey_address import Form, parse
 
 # Leases, windows and expiry live by these clocks; what a client notices begins at a second.
 CLOCK_S_WARN, CLOCK_S_MAX = 1.0, 5.0
@@ -20,6 +22,7 @@ POSTGRES_MS_WARN, POSTGRES_MS_MAX = 25.0, 500.0
 ROUND_TRIPS = 7
 POSTGRES_VERSION_MIN = 140_000
 SHARE_MAX = 0.9
+CLUSTER_SLOTS = 16_384
 CLOCK = "Run an NTP client (chrony, systemd-timesyncd) on both machines."
 
 
@@ -51,18 +54,66 @@ def look_at_postgres() -> Iterator[Finding]:
 
 
 def look_at_valkey() -> Iterator[Finding]:
-    """Connect, and look at clock, latency, what is kept, and what is thrown away."""
+    """Connect, and look at each node that has keys: clock, latency, what is kept, what is thrown
+    away; of a cluster also whether it is whole, and at clocks against each other.
+    """
     client = valkey.client()
-    ms = _milliseconds(client.ping)
-    yield ok("valkey", "It answers.")
-    yield _latency("valkey latency", ms, VALKEY_MS_WARN, VALKEY_MS_MAX)
+    nodes = valkey.primaries(client)
+    # With one there is nothing to tell apart.
+    names = [f" {_address(node)}" for node in nodes] if len(nodes) > 1 else [""]
+    client.ping()
+    yield ok("valkey", f"It answers, {len(nodes)} primaries." if len(nodes) > 1 else "It answers.")
+    ahead = []
+    for node, name in zip(nodes, names, strict=True):
+        yield _latency(
+            f"valkey latency{name}", _milliseconds(node.ping), VALKEY_MS_WARN, VALKEY_MS_MAX
+        )
+        ahead.append(_clock_ahead_s(node))
+        yield clock(f"valkey clock{name}", ahead[-1])
+        info: Any = node.info()
+        yield _appending(f"valkey persistence{name}", info.get("aof_enabled"), _fsync(node))
+        yield from _memory(info, name)
+        yield from _replicas(info, name, expected=_address_form() is not Form.SINGLE)
+    if len(nodes) > 1:
+        yield clock("valkey clocks", max(ahead) - min(ahead), "between nodes of the cluster")
+        yield _whole(nodes[0])
+
+
+def _clock_ahead_s(node: Any) -> float:
     began = time.time()
-    said: Any = client.time()
-    theirs = said[0] + said[1] / 1e6
-    yield clock("valkey clock", theirs - (began + time.time()) / 2)
-    info: Any = client.info()
-    yield _appending(info.get("aof_enabled"), _config(client, "appendfsync"))
-    yield from _memory(info)
+    said: Any = node.time()
+    return float(said[0] + said[1] / 1e6 - (began + time.time()) / 2)
+
+
+def _address_form() -> Form:
+    return parse(settings.VALKEY_URL).form
+
+
+def _address(node: Any) -> str:
+    at = node.connection_pool.connection_kwargs
+    return f"{at['host']}:{at['port']}"
+
+
+def _replicas(info: dict[str, Any], name: str, *, expected: bool) -> Iterator[Finding]:
+    """Look at the replicas of a node that ought to have some."""
+    count, asked = int(info.get("connected_slaves", 0)), settings.VALKEY_WAIT_REPLICAS
+    seen = f"{count} connected."
+    if count < asked:
+        advice = "Attach replicas: each exchange waits CLAUDCODE_VALKEY_WAIT_MS_MAX twice for them."
+        yield error(f"valkey replicas{name}", f"{seen} {asked} are waited for.", advice)
+    elif expected and not count:
+        advice = "Attach one: nobody takes over when this node fails."
+        yield warning(f"valkey replicas{name}", seen, advice)
+    elif expected:
+        yield ok(f"valkey replicas{name}", seen)
+
+
+def _whole(node: Any) -> Finding:
+    state = node.cluster("info")
+    if state["cluster_state"] == "ok" and int(state["cluster_slots_ok"]) == CLUSTER_SLOTS:
+        return ok("valkey cluster", "Every slot is served.")
+    seen = f"State {state['cluster_state']}, {state['cluster_slots_ok']} of {CLUSTER_SLOTS} slots."
+    return error("valkey cluster", seen, "See CLUSTER NODES for who fails, and bring it back.")
 
 
 def _migrations() -> Iterator[Finding]:
@@ -76,8 +127,8 @@ def _migrations() -> Iterator[Finding]:
         yield ok("migrations", "All are applied.")
 
 
-def _appending(enabled: Any, fsync: str | None) -> Finding:
-    name, advice = "valkey persistence", "Set appendonly yes and appendfsync everysec."
+def _appending(name: str, enabled: Any, fsync: str | None) -> Finding:
+    advice = "Set appendonly yes and appendfsync everysec."
     if not enabled:
         seen = "It keeps no append-only file: after a restart every window starts from the ledger."
         return warning(name, seen, advice)
@@ -86,9 +137,9 @@ def _appending(enabled: Any, fsync: str | None) -> Finding:
     return ok(name, f"Append-only file, fsync {fsync or 'not told'}.")
 
 
-def _memory(info: dict[str, Any]) -> Iterator[Finding]:
+def _memory(info: dict[str, Any], node: str) -> Iterator[Finding]:
     policy, bound = info.get("maxmemory_policy", ""), int(info.get("maxmemory", 0))
-    name, advice = "valkey eviction", "Set maxmemory-policy volatile-lfu."
+    name, advice = f"valkey eviction{node}", "Set maxmemory-policy volatile-lfu."
     if policy.startswith("allkeys"):
         seen = f"{policy} throws away limits and events that are not in the ledger."
         yield error(name, seen, advice)
@@ -99,25 +150,25 @@ def _memory(info: dict[str, Any]) -> Iterator[Finding]:
     used = int(info.get("used_memory", 0))
     if not bound:
         advice = "Set maxmemory to what the machine can spare."
-        yield warning("valkey memory", "It has no bound: the system may kill it.", advice)
+        yield warning(f"valkey memory{node}", "It has no bound: the system may kill it.", advice)
     elif used > SHARE_MAX * bound:
         advice = "Raise maxmemory, and see whether the drain runs."
-        yield warning("valkey memory", f"{used / bound:.0%} of the bound is used.", advice)
+        yield warning(f"valkey memory{node}", f"{used / bound:.0%} of the bound is used.", advice)
     else:
-        yield ok("valkey memory", f"{used / bound:.0%} of the bound is used.")
+        yield ok(f"valkey memory{node}", f"{used / bound:.0%} of the bound is used.")
 
 
-def _config(client: Any, name: str) -> str | None:
+def _fsync(node: Any) -> str | None:
     try:
-        found = client.config_get(name)
+        found = node.config_get("appendfsync")
     except ResponseError:  # Managed servers do not tell.
         return None
-    return str(found[name]) if name in found else None
+    return str(found["appendfsync"]) if "appendfsync" in found else None
 
 
-def clock(name: str, difference_s: float) -> Finding:
+def clock(name: str, difference_s: float, whose: str = "from this machine's") -> Finding:
     """Return what to think of a clock that is ahead by so much."""
-    seen = f"{difference_s:+.3f} s from this machine's."
+    seen = f"{difference_s:+.3f} s {whose}."
     if abs(difference_s) > CLOCK_S_MAX:
         return error(name, seen, CLOCK)
     return warning(name, seen, CLOCK) if abs(difference_s) > CLOCK_S_WARN else ok(name, seen)
