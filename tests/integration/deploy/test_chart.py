@@ -1,5 +1,7 @@
 """The Helm chart: rendered by Helm itself, and held to Kubernetes' own schemas."""
 
+import json
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -142,6 +144,30 @@ def test_a_new_gateway_proves_its_stores_and_an_old_one_outlives_them():
     assert probes["startupProbe"]["httpGet"]["path"] == "/readyz"
     assert probes["readinessProbe"]["httpGet"]["path"] == "/healthz"
     assert probes["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_workers_can_have_a_new_version_before_gateways():
+    done = _template("--set", "image.tag=v2", "--set", "gateway.tag=v1")
+    documents = [d for d in yaml.safe_load_all(done.stdout) if d and "spec" in d]
+    images = {
+        document["metadata"]["name"]: pod["spec"]["containers"][0]["image"]
+        for document in documents
+        if (pod := document["spec"].get("template")) is not None
+    }
+    assert images == {
+        "blue-claudcode-gateway": "claudcode:v1",
+        "blue-claudcode-worker": "claudcode:v2",
+        "blue-claudcode-beat": "claudcode:v2",
+        "blue-claudcode-migrate": "claudcode:v2",
+    }
+
+
+def test_no_secret_can_be_given_as_a_setting():
+    source = (env.ROOT / "claudcode" / "settings.py").read_text()
+    secrets = set(re.findall(r'env\.secret\(\s*"([A-Z_]+)"', source))
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    refused = schema["properties"]["settings"]["propertyNames"]["not"]["pattern"]
+    assert {name for name in secrets if not re.match(refused, name)} == set()
 
 
 def test_beat_is_alone():

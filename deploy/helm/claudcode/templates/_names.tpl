@@ -20,11 +20,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{/* The image; `tag` is a part's own and wins. */}}
 {{- define "claudcode.image" -}}
-{{- if .Values.image.digest -}}
-{{ printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- $image := .root.Values.image -}}
+{{- if and $image.digest (not .tag) -}}
+{{ printf "%s@%s" $image.repository $image.digest }}
 {{- else -}}
-{{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{ printf "%s:%s" $image.repository (.tag | default $image.tag | default .root.Chart.AppVersion) }}
 {{- end -}}
 {{- end }}
 
@@ -68,7 +70,7 @@ envFrom:
 
 {{- define "claudcode.container" -}}
 image: {{ include "claudcode.image" . }}
-imagePullPolicy: {{ .Values.image.pullPolicy }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
