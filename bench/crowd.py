@@ -106,7 +106,10 @@ SELECT 1 AS sign, * FROM usage_ledgerentry
 WHERE settled_at >= date_trunc('day', now(), 'UTC') - interval '1 day' * {day}
     AND settled_at < date_trunc('day', now(), 'UTC') - interval '1 day' * ({day} - 1)
 """
-_CONFLICTS = re.compile(r"ON CONFLICT [^\n]*?(?=\),?\n|$)")
+_CONFLICTS = re.compile(
+    r"ON CONFLICT \([^)]*\) DO UPDATE SET"
+    r"(,? \w+ = (stored\.\w+ \+ EXCLUDED\.\w+|\w+\(stored\.\w+, EXCLUDED\.\w+\)))+"
+)
 _BY_MONTH = re.compile(r",\n *\('m', .*\)(?=\n)")
 _MONTHS = """
 INSERT INTO usage_keyrollup (grain, apikey_id, at, team_id, model, upstream, client, error_type,
@@ -119,7 +122,7 @@ FROM usage_keyrollup WHERE grain = 'd' GROUP BY 1, 2, 3, 4
 # made.
 _BESIDE = f"""
 INSERT INTO keys_membership (team_id, user_id, lead, created_at)
-SELECT 1 + person.id % {TEAMS}, person.id, person.id % 10 = 0, now()
+SELECT 1 + person.id %% {TEAMS}, person.id, person.id %% 10 = 0, now()
 FROM auth_user AS person WHERE NOT is_active
 ON CONFLICT DO NOTHING;
 INSERT INTO keys_operatortoken (name, prefix, last_four, digest, scopes, created_at)
@@ -127,15 +130,15 @@ SELECT 'crowd token ' || n, 'sk-op-' || n, '0000', 'crowd:' || n, '{{keys:read}}
 FROM generate_series(1, 500) AS n
 ON CONFLICT DO NOTHING;
 INSERT INTO webtools_toolrule (apikey_id, enabled, calls_per_day, updated_at)
-SELECT id, true, 1000, now() FROM keys_apikey WHERE id % 20 = 3
+SELECT id, true, 1000, now() FROM keys_apikey WHERE id %% 20 = 3
 ON CONFLICT DO NOTHING;
 INSERT INTO alerts_alert (kind, subject_type, subject_id, subject_name, team_id, threshold, key,
     slot, text, raised_at, resolved_at)
-SELECT CASE WHEN key.id % 4 = 0 THEN 'expiring' ELSE 'budget' END, 'apikey', key.id, key.name,
-    key.team_id, 90, 'crowd ' || key.id, now(), key.name || ' has used 90 % of a budget.',
+SELECT CASE WHEN key.id %% 4 = 0 THEN 'expiring' ELSE 'budget' END, 'apikey', key.id, key.name,
+    key.team_id, 90, 'crowd ' || key.id, now(), key.name || ' has used 90 %% of a budget.',
     now() - interval '1 second' * key.id,
-    CASE WHEN key.id % 50 > 0 THEN now() - interval '1 second' * (key.id / 2) END
-FROM keys_apikey AS key WHERE key.id % 3 = 0
+    CASE WHEN key.id %% 50 > 0 THEN now() - interval '1 second' * (key.id / 2) END
+FROM keys_apikey AS key WHERE key.id %% 3 = 0
 ON CONFLICT DO NOTHING;
 INSERT INTO alerts_alerttarget (name, channel, address, secret, kinds, enabled, created_at)
 SELECT 'crowd target ' || n, 'email', 'ops' || n || '@example.com', '', '{{}}', true, now()
@@ -172,7 +175,7 @@ def fill(*, keys: int, rows: int, say: Callable[[str], None]) -> None:
         _sum_up(SUM_UP.replace("WHERE apikey_id = ANY(%s::bigint[])", ""))
         told("summed up by hour")
         for day in range(DAYS + 1):
-            _sum_up(_BY_MONTH.sub("", _CONFLICTS.sub("", roll_up(_DAY.format(day=day)))))
+            _sum_up(_of_day(day))
             told(f"summed up day {day}")
         _sum_up(_MONTHS)
         told("summed up by month")
@@ -191,7 +194,12 @@ def _run(statements: str, **values: object) -> None:
     # One at a time: a statement with parameters is sent alone.
     for statement in statements.split(";\n"):
         with connection.cursor() as cursor:
-            cursor.execute(statement, values or None)
+            cursor.execute(statement, values)
+
+
+def _of_day(day: int) -> str:
+    statement = roll_up(_DAY.format(day=day), whole=False)
+    return _BY_MONTH.sub("", _CONFLICTS.sub("", statement))
 
 
 def _sum_up(statement: str) -> None:
@@ -225,25 +233,20 @@ def _without_indexes(table: str) -> Iterator[None]:
     """Drop what slows the filling down, and make it again afterwards, as it was."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT indexname, indexdef, conname FROM pg_indexes LEFT JOIN pg_constraint"
+            "SELECT indexname, indexdef, pg_get_constraintdef(con.oid)"
+            " FROM pg_indexes LEFT JOIN pg_constraint AS con"
             " ON conname = indexname AND conrelid = %s::regclass"
             " WHERE tablename = %s AND contype IS DISTINCT FROM 'p'",
             [table, table],
         )
         indexes = cursor.fetchall()
         for name, _definition, constraint in indexes:
-            cursor.execute(
-                f'ALTER TABLE {table} DROP CONSTRAINT "{name}"'
-                if constraint
-                else f'DROP INDEX "{name}"'
-            )
+            what = f"ALTER TABLE {table} DROP CONSTRAINT" if constraint else "DROP INDEX"
+            cursor.execute(f'{what} "{name}"')
         yield
         cursor.execute("SET maintenance_work_mem = '1GB'")
         for name, definition, constraint in indexes:
+            add = f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {constraint}'
             # A partitioned table's own index is said to be of it ONLY, and then has no parts.
-            cursor.execute(definition.replace(" ON ONLY ", " ON "))
-            if constraint:
-                cursor.execute(
-                    f'ALTER TABLE {table} ADD CONSTRAINT "{name}" UNIQUE USING INDEX "{name}"'
-                )
+            cursor.execute(add if constraint else definition.replace(" ON ONLY ", " ON "))
         cursor.execute("RESET maintenance_work_mem")
