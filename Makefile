@@ -3,6 +3,7 @@
 # make lint    style, types, layers, migrations in step
 # make bench   what an exchange costs       ARGS=...
 # make chaos   kill everything under load, 15 minutes   ARGS=--short for a minute and a half
+# make cluster   several hosts out of network namespaces, as root   ARGS=--short for three scenes
 # make drill    back up under load, destroy both stores, restore, compare the books
 # make packages   what is served under /packages
 # make clean   remove what the others made, but never the state folder
@@ -35,7 +36,7 @@ PACKAGES := packages/built/.stamp
 PACKAGE_SOURCES := packages/build.py $(shell find packages/python packages/npm -type f \
 	-not -path '*/node_modules/*' -not -name '*.pyc')
 
-.PHONY: run test lint format bench chaos drill packages clean
+.PHONY: run test lint format bench chaos cluster drill packages clean
 
 run: $(VENV)/.runs $(PACKAGES)
 	@exec $(bin)/python manage.py up --host $(HOST) --port $(PORT) --workers $(WORKERS) \
@@ -61,6 +62,9 @@ bench: $(VENV)/.tests
 
 chaos: $(VENV)/.tests
 	$(bin)/python -m tests.chaos $(ARGS)
+
+cluster: $(VENV)/.tests
+	$(bin)/python -m tests.fleet $(ARGS)
 
 drill: $(VENV)/.tests
 	CLAUDCODE_DRILL_S=30 $(bin)/python -m pytest tests/acceptance/claudcode/test_drill.py $(ARGS)

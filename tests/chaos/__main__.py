@@ -4,7 +4,6 @@ Exit code 1 on any violation. Linux, for it stops processes by signal and looks 
 """
 
 import argparse
-import io
 import random
 import shutil
 import sys
@@ -17,6 +16,7 @@ from tests.chaos.journal import Incident, Request
 from tests.chaos.reconcile import DRAIN_SECONDS_MAX, Findings, reconcile
 from tests.chaos.siege import ATTACKS, FULL, SHORT, Pace, Siege
 from tests.chaos.stage import Stage, installation
+from tests.chaos.verdict import counted, ledger_rows, verify
 
 
 def main() -> int:
@@ -68,8 +68,8 @@ def _besiege(
         quiet_s = time.monotonic() - answered
         stuck += left_behind(store)
     stuck += in_flight_as_told(stage.urls, cast)
-    differences, verified = _verify()
-    findings = reconcile(crowd.journal, stage.served(), _rows(crowd.name), siege.incidents)
+    differences, verified = verify()
+    findings = reconcile(crowd.journal, stage.served(), ledger_rows(crowd.name), siege.incidents)
     findings.violations += stuck + differences
     # Celery's worker may; whoever runs it starts it again.
     ended = {program.name: program.ended_by_itself for program in stage.programs}
@@ -82,27 +82,6 @@ def _besiege(
     return 1 if findings.violations else 0
 
 
-def _rows(name: str) -> list[dict]:  # type: ignore[type-arg]
-    from usage.models import LedgerEntry
-
-    return list(LedgerEntry.objects.filter(client_agent__startswith=f"{name}/").values())
-
-
-def _verify() -> tuple[list[str], str]:
-    from django.core.management import call_command
-    from django.db import connection
-
-    connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]  # Postgres is another by now.
-    out = io.StringIO()
-    try:
-        call_command("ledger_verify", stdout=out)
-    except SystemExit:
-        *differences, summary = out.getvalue().splitlines()
-        return [f"ledger_verify: {line}" for line in differences], summary
-    return [], out.getvalue().splitlines()[-1]
-
-
 def _report(
     journal: Sequence[Request],
     incidents: Sequence[Incident],
@@ -111,9 +90,6 @@ def _report(
     verified: str,
     ended: Counter[str],
 ) -> None:
-    def counted(counts) -> str:  # type: ignore[no-untyped-def]
-        return ", ".join(f"{name} {number:,}" for name, number in counts.most_common())
-
     tell(f"incidents  {len(incidents)}")
     tell(f"clients    {len(journal):,} requests: {counted(findings.seen)}")
     tell(f"upstream   {findings.outcomes.total():,} served: {counted(findings.outcomes)}")

@@ -49,6 +49,7 @@ class Crowd:
     name: str = "chaos"
     quick_clients: int = QUICK_CLIENTS
     keeps_journal: bool = True
+    slow_kinds: tuple[Kind, ...] = SLOW
     journal: list[Request] = field(default_factory=list)
     open: set[str] = field(default_factory=set)
     answered: Counter[str] = field(default_factory=Counter)
@@ -89,7 +90,7 @@ class Crowd:
             asyncio.TaskGroup() as group,
         ):
             for number in range(self.streams):
-                group.create_task(self._client(session, number, SLOW, (0.0, 0.05)))
+                group.create_task(self._client(session, number, self.slow_kinds, (0.0, 0.05)))
             for number in range(self.streams, self.streams + self.quick_clients):
                 group.create_task(self._client(session, number, QUICK, THINKING_S))
             for number in range(1000, 1000 + FILLING_CLIENTS):

@@ -165,7 +165,7 @@ class Engine:
         os.kill(self.pid, signal.SIGCONT)
 
 
-def answers(url: str) -> bool:
+def answers(url: str | urllib.request.Request) -> bool:
     """Return whether a GET is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:

@@ -33,9 +33,6 @@ DRAIN_SECONDS_MAX = 10
 # So long after its client an exchange may lose its gateway; and a moment.
 AFTERMATH_S = DRAIN_SECONDS_MAX + 5.0
 OURS_ALONE = frozenset({429, 503})
-LOSING_GATEWAY = frozenset({"gateway killed", "gateway frozen"})
-# While these are on, a gateway may say 503. Postgres is not among them.
-REFUSING = frozenset({"valkey killed", "valkey full", "gateway frozen", "gateway stopped"})
 # Postgres keeps out only keys that a gateway has not seen since it started.
 WITHOUT_POSTGRES = frozenset({"postgres killed", "postgres away"})
 STARTING = frozenset({"gateway killed", "gateway stopped"})
@@ -48,6 +45,24 @@ COUNTS = (
 )
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which incidents may do what: end exchanges without their gateway, have a gateway say 503,
+    end exchanges by its stop. `limited` are the keys that may be told 429.
+    """
+
+    losing_gateway: frozenset[str] = frozenset({"gateway killed", "gateway frozen"})
+    # Postgres is not among them.
+    refusing: frozenset[str] = frozenset(
+        {"valkey killed", "valkey full", "gateway frozen", "gateway stopped"}
+    )
+    stopping: frozenset[str] = frozenset({"gateway stopped"})
+    limited: frozenset[int] = frozenset()
+
+
+CHAOS = Rules()
 
 
 @dataclass(slots=True)
@@ -66,6 +81,7 @@ def reconcile(
     entries: Sequence[Row],
     rows: Sequence[Row],
     incidents: Sequence[Incident],
+    rules: Rules = CHAOS,
 ) -> Findings:
     """Compare the three books. `entries` are upstream's, `rows` the ledger's."""
     findings = Findings()
@@ -75,7 +91,7 @@ def reconcile(
     findings.statuses.update(row["status"] for row in rows)
     findings.outcomes.update(entry["outcome"] for entry in entries)
     findings.seen.update(request.seen for request in journal)
-    judge = _Judge(findings, journal, incidents)
+    judge = _Judge(findings, journal, incidents, rules)
     for marker in sorted((served.keys() | booked.keys()) - requests.keys()):
         judge.violation(f"{marker} is in the books, but nobody sent it")
     for marker, request in requests.items():
@@ -92,9 +108,14 @@ def _by_marker(items: Iterable[Row], marker_of: Any) -> dict[str, list[Row]]:
 
 class _Judge:
     def __init__(
-        self, findings: Findings, journal: Sequence[Request], incidents: Sequence[Incident]
+        self,
+        findings: Findings,
+        journal: Sequence[Request],
+        incidents: Sequence[Incident],
+        rules: Rules,
     ) -> None:
         self._findings = findings
+        self._rules = rules
         self._journal = journal
         self._incidents = incidents
         self._flushed = frozenset().union(*(incident.lost for incident in incidents))
@@ -115,7 +136,7 @@ class _Judge:
             self.violation(f"{what}: a fault of the gateway: {request.trouble}")
         if request.status == 503 and not self._may_refuse(request):
             self.violation(f"{what}: Valkey was there: {request.trouble}")
-        if request.status == 429:
+        if request.status == 429 and request.apikey_id not in self._rules.limited:
             self.violation(f"{what}: no limit is that low: {request.trouble}")
         if not booked:
             self._missing(what, request, served)
@@ -161,7 +182,7 @@ class _Judge:
     def _refused(self, what: str, request: Request, row: Row) -> None:
         voided = row["status"] == "gateway_error" and not row["charged_tokens"]
         # It had been sent, and its gateway stopped before upstream had read it.
-        cut_short = bool(_attempts(row)) and self._during(request, {"gateway stopped"})
+        cut_short = bool(_attempts(row)) and self._during(request, self._rules.stopping)
         if not voided and not cut_short and not self._lost_its_gateway(request):
             self.violation(f"{what}: charged {row['charged_tokens']}, though it was refused")
 
@@ -221,7 +242,7 @@ class _Judge:
 
     def _gateway_error(self, what: str, request: Request, entry: Row | None, row: Row) -> None:
         voided = row["error_type"] == "store_unavailable" and not row["charged_tokens"]
-        if not voided and not self._during(request, {"gateway stopped"}):
+        if not voided and not self._during(request, self._rules.stopping):
             self.violation(f"{what} ({row['error_type']}): its gateway was not stopped")
         if entry is not None and entry["outcome"] in ("hung_up", "finished") and entry["events"]:
             self._estimate(what, entry, row)
@@ -240,10 +261,10 @@ class _Judge:
                 self.violation(f"{what}: {output} output tokens, upstream sent {most:.0f} at most")
 
     def _lost_its_gateway(self, request: Request) -> bool:
-        return self._during(request, LOSING_GATEWAY)
+        return self._during(request, self._rules.losing_gateway)
 
     def _may_refuse(self, request: Request) -> bool:
-        return self._during(request, REFUSING) or any(
+        return self._during(request, self._rules.refusing) or any(
             not self._knew_the_key(request, before=incident.began)
             for incident in self._incidents_during(request, WITHOUT_POSTGRES)
         )

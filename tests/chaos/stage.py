@@ -91,7 +91,7 @@ def installation(*, books_max: int = BOOKS_MAX, **settings: str) -> Iterator[Sta
         ):
             assert engines.postgres is not None
             assert engines.valkey is not None
-            _export(engines.postgres.url, engines.valkey.url, folder, settings)
+            export(engines.postgres.url, engines.valkey.url, folder, settings)
             django.setup()
             from django.core.management import call_command
 
@@ -129,7 +129,8 @@ def _add_accounts(simulators: Mapping[str, SimulatorProcess]) -> None:
         )
 
 
-def _export(database_url: str, valkey_url: str, state: Path, settings: Mapping[str, str]) -> None:
+def export(database_url: str, valkey_url: str, state: Path, settings: Mapping[str, str]) -> None:
+    """Set the environment of this process and its programs; settings are `CLAUDCODE_<NAME>`."""
     os.environ.update(
         {
             "CLAUDCODE_ENV_FILE": os.devnull,
