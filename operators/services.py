@@ -87,6 +87,19 @@ def operator_update(
 
 
 @transaction.atomic
+def operator_delete(*, user: User) -> None:
+    """Delete an account and all that is its own: factors, tokens, memberships, identities.
+
+    Whoever erases a person says so in the audit trail (`keys.erasing`). Raises `ValidationError` if
+    nobody could administer any more.
+    """
+    list(_admins().select_for_update(of=("self",)).order_by("pk"))
+    user.delete()
+    if not _admins().exists():
+        raise ValidationError(LAST_ADMIN)
+
+
+@transaction.atomic
 def password_reset(
     *, user: User, acting_user: User | None, acting_address: str | None = None
 ) -> str:

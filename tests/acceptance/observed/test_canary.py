@@ -62,7 +62,7 @@ class Watched:
             yield from search.data("spans", raw)
         yield from search.data("/metrics", self.figures())
         yield from search.files(self.folder)
-        yield from search.files(Path(os.environ.get("CLAUDCODE_STATE", self.folder)) / "log")
+        yield from search.files(Path(os.environ.get("CLAUDCODE_STATE", self.folder)) / "logs")
 
     def figures(self):
         """The page of /metrics."""
