@@ -46,8 +46,13 @@ ROUNDS_MAX = 20
 BEGINNING = "0-0"
 # Beyond this share of Valkey's memory, events must be drained before long, or it will be full.
 MEMORY_SHARE_MAX = 0.5
-# Passes even when Valkey's memory is full: only what was drained is ever trimmed.
-SET_DRAINED = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], ARGV[1])"
+# Passes even when Valkey's memory is full: only what was drained is ever trimmed. A primary that took
+# over may lack events that the drain has read, and its clock be behind: what it appends from now on
+# must come after them, or nobody would ever read it. The stream refuses what is no news to it.
+SET_DRAINED = """#!lua flags=allow-oom
+redis.pcall('XSETID', KEYS[2], ARGV[1])
+return redis.call('SET', KEYS[1], ARGV[1])
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +168,7 @@ def _drain_batch(client: Redis, shard: int) -> int:
         events = [event for entry in entries if (event := _event(shard, *entry))]
         _record(shard, events)
     if entries:
-        client.eval(SET_DRAINED, 1, _drained_key(shard), entries[-1][0])
+        client.eval(SET_DRAINED, 2, _drained_key(shard), events_key(shard), entries[-1][0])
     return len(entries)
 
 

@@ -16,7 +16,7 @@ from tests.acceptance.simulator_process import SimulatorProcess
 from tests.valkey_cluster import Cluster, a_cluster
 
 # A failover takes two or three seconds; whoever died holds nothing for long after it.
-QUICK = {"LEASE_TTL_S": "6", "LEASE_RENEW_S": "2"}
+QUICK = {"LEASE_TTL_S": "6", "LEASE_RENEW_S": "2", "VALKEY_WAIT_REPLICAS": "1"}
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,15 @@
 """The whole gateway on a Valkey Cluster: everything it does with one server, it does there."""
 
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import anthropic
 import pytest
 from django.core.cache.backends.base import BaseCache
 from django.core.management import call_command
 from django.utils.module_loading import import_string
+from redis import RedisError
 
 from claudcode import stores
 from claudcode.doctor.findings import Level
@@ -114,6 +119,60 @@ def test_two_workers_and_beat_share_the_work(developers, celery):
     wait_until(lambda: len(celery.drains()) == 2 and all(celery.drains()), seconds=60)
     assert celery.stop() == [0, 0, 0]
     assert rows_of(keys) == len(keys)
+
+
+def test_what_was_answered_is_in_the_ledger_though_a_primary_was_killed(developers, cluster):
+    crowd = Crowd(developers)
+    with crowd.at_work():
+        wait_until(lambda: len(crowd.answered) > 40, seconds=30)
+        cluster.primary_of(shard_tag(holder_shard(developers[0].apikey))).kill()
+        wait_until(lambda: developers[0].ask().status_code == 200, seconds=40)
+        asked = len(crowd.answered)
+        wait_until(lambda: len(crowd.answered) > asked + 40, seconds=40)
+    wait_until(lambda: rows_among(crowd.answered) == len(crowd.answered), seconds=40)
+    assert crowd.statuses <= {200, 503}
+    cluster.heal()
+    wait_until(lambda: live.in_flight_of_all() == 0, seconds=20)
+    wait_until(lambda: drained() and ledger.drain_lag() == 0, seconds=20)
+    call_command("ledger_verify")
+
+
+class Crowd:
+    """Developers who ask all the time, and remember the exchanges that were answered in full."""
+
+    def __init__(self, developers):
+        self._developers, self._stopping = developers, threading.Event()
+        self.answered, self.statuses = [], set()
+
+    @contextlib.contextmanager
+    def at_work(self):
+        """Let them ask while the block runs."""
+        with ThreadPoolExecutor(len(self._developers)) as threads:
+            asking = [threads.submit(self._ask, each) for each in self._developers]
+            try:
+                yield
+            finally:
+                self._stopping.set()
+        for one in asking:
+            one.result()
+
+    def _ask(self, developer):
+        while not self._stopping.is_set():
+            answer = developer.ask()
+            self.statuses.add(answer.status_code)
+            if answer.status_code == 200:
+                self.answered.append(answer.headers["request-id"].removeprefix("req_"))
+
+
+def drained():
+    with contextlib.suppress(RedisError):
+        ledger.drain()
+        return True
+
+
+def rows_among(exchange_ids):
+    drained()
+    return LedgerEntry.objects.filter(pk__in=list(exchange_ids)).count()
 
 
 def rows_of(keys):

@@ -252,6 +252,18 @@ def test_a_drain_that_cannot_note_its_position_is_made_good_by_the_next(db, valk
     assert totals() == [(12, "claude-haiku-4-5", 1, 0, 120)]
 
 
+def test_an_event_is_drained_though_its_clock_is_behind_what_was_drained_before_a_failover(
+    db, valkey
+):
+    append_event(valkey, an_opening(), a_closing())
+    ledger.drain()
+    ahead = f"{valkey.time()[0] * 1000 + HOUR_MS}-7"
+    valkey.eval(ledger.SET_DRAINED, 2, "{s00}:drained", "{s00}:events", ahead)
+    append_event(valkey, an_opening(), a_closing())
+    ledger.drain()
+    assert LedgerEntry.objects.count() == 2
+
+
 def test_the_same_settlement_twice_in_one_batch_counts_once(db, valkey):
     opening = an_opening()
     append_event(valkey, opening, a_closing(), charged_at_ms=NOON_MS)
