@@ -302,10 +302,11 @@ def _now_ms() -> int:
 
 def _digest(call: Call, policy: KeyPolicy, model: CatalogueModel, parsed: Parsed) -> str | None:
     """Return the name of the request in the response cache, `None` to bypass it."""
-    if not policy.cache or not model.cache_ttl_s or _no_cache(call):
+    if not policy.cache or not model.cache_ttl_s or no_cache(call):
         return None
     return cache_key(parsed, headers=call.raw_headers, query=call.query, scope=policy.cache_scope)
 
 
-def _no_cache(call: Call) -> bool:
+def no_cache(call: Call) -> bool:
+    """Return whether the client wants an answer that nobody had before."""
     return call.headers.get(b"x-no-cache", b"").strip().lower() in (b"true", b"1", b"yes")

@@ -29,14 +29,13 @@ from proxy.core.errors import (
 )
 from webtools.messages import WebMessages
 from webtools.rest import TavilyRest
-from webtools.runner import Caller, WebTools
+from webtools.runner import Caller, WebTools, caller_of
 from webtools.tavily import TavilyClient
 
 logger = logging.getLogger(__name__)
 
 # Arguments are a few hundred bytes; a list of 300 domains has nine thousand.
 BODY_BYTES_MAX = 256 * 1024
-TAVILY_KEY_CHARS_MAX = 200
 
 
 class Application:
@@ -151,19 +150,7 @@ class Application:
             raise WrongMethod(f"{call.path[:200]} takes POST, not {call.method}.", allow="POST")
         body = await call.read_body(gateway.bodies, BODY_BYTES_MAX, gateway.bounds.body_seconds_max)
         gateway.bodies.held -= len(body)
-        own = call.text(b"x-tavily-api-key", TAVILY_KEY_CHARS_MAX).strip()
-        if not own.isascii():
-            raise Unauthorized("X-Tavily-Api-Key holds a character that no key has.")
-        caller = Caller(
-            policy=policy,
-            client_address=gateway.kept_address(call),
-            client_agent=call.text(b"user-agent"),
-            session_id=call.text(b"x-claude-code-session-id", 64),
-            own_secret=own,
-            no_cache=call.headers.get(b"x-no-cache", b"").lower() in (b"true", b"1", b"yes"),
-            trace=call.trace,
-        )
-        return caller, body
+        return caller_of(call, policy, gateway), body
 
     async def _refuse(self, call: Call, error: GatewayError, rest: bool) -> None:
         if call.trace is not None:

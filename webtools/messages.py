@@ -42,7 +42,7 @@ from webtools.core.calls import BadArguments, tool_call
 from webtools.core.inside import MODEL_TOOLS, RESULT_CHARS_MAX, TOOLS, arguments_of
 from webtools.core.results import as_text, bounded
 from webtools.core.rounds import BadRound, Result, Rounds, Use, first_body, next_body
-from webtools.runner import Caller, WebTools, permit
+from webtools.runner import Caller, WebTools, caller_of, permit
 from webtools.tavily import NotConfigured, TavilyError
 
 # The key's other requests may take the slot between two rounds; so long is waited to get it back.
@@ -53,9 +53,6 @@ MESSAGE_CHARS_MAX = 1000
 HEADER = b"x-claudcode-tools"
 WANTED = b"web"
 UNWANTED = b"off"
-
-# A key of Tavily's has some 40.
-TAVILY_KEY_CHARS_MAX = 200
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -81,7 +78,7 @@ class WebMessages:
         named = call.headers.get(HEADER, b"").strip().lower()
         if named not in (b"", WANTED, UNWANTED):
             raise BadRequest("X-ClaudCode-Tools: must be web or off.")
-        caller = _caller(call, policy, self.gateway)
+        caller = caller_of(call, policy, self.gateway)
         if named == UNWANTED or not await self._permitted(caller, asked=named == WANTED):
             return False
         parsed = parse_body(body)
@@ -310,20 +307,6 @@ def _continued(policy: KeyPolicy) -> KeyPolicy:
     """Return what holds for the rounds after the first: the request was counted once."""
     limits = tuple(limit for limit in policy.limits if limit.unit is not Unit.REQUESTS)
     return replace(policy, limits=limits, wait_s=max(policy.wait_s, SLOT_WAIT_S))
-
-
-def _caller(call: Call, policy: KeyPolicy, gateway: Gateway) -> Caller:
-    own = call.text(b"x-tavily-api-key", TAVILY_KEY_CHARS_MAX).strip()
-    if not own.isascii():
-        raise BadRequest("X-Tavily-Api-Key holds a character that no key has.")
-    return Caller(
-        policy=policy,
-        client_address=gateway.kept_address(call),
-        client_agent=call.text(b"user-agent"),
-        session_id=call.text(b"x-claude-code-session-id", 64),
-        own_secret=own,
-        trace=call.trace,
-    )
 
 
 def _failure(kind: str, message: str) -> GatewayError:

@@ -18,9 +18,10 @@ from keys.core.limits import Admitted, Denied, Limit, Reason, Unit, Wanted
 from keys.link import LinkDown, ReplyLost
 from proxy.admission import SLOT_WAIT_S, decide
 from proxy.application import Parts
-from proxy.call import new_id
+from proxy.call import Call, new_id
 from proxy.core.denial import rate_limited
-from proxy.core.errors import Forbidden, NeverAdmitted, RateLimited, duration
+from proxy.core.errors import BadRequest, Forbidden, NeverAdmitted, RateLimited, duration
+from proxy.gateway import Gateway, no_cache
 from proxy.response_cache import entry_name
 from proxy.trace import Trace
 from usage.core.event import CacheOutcome, ExchangeStatus, Opening, encode_opening
@@ -33,6 +34,8 @@ from webtools.tavily import Credential, NotConfigured, TavilyClient, TavilyError
 from webtools.terms import Terms, TermsOfKeys
 
 DAY_S = 86_400
+# A key of Tavily's has some 40.
+TAVILY_KEY_CHARS_MAX = 200
 MODEL_PREFIX = "tavily-"
 
 
@@ -51,6 +54,25 @@ class Caller:
     no_cache: bool = False
     trace: Trace | None = None
     tool_use_id: str = ""
+
+
+def caller_of(call: Call, policy: KeyPolicy, gateway: Gateway) -> Caller:
+    """Return who calls, wherever they do. Raises `BadRequest` for a Tavily key that cannot be one.
+
+    Not `Unauthorized`: the key of ours is right, and clients would ask people for another.
+    """
+    own = call.text(b"x-tavily-api-key", TAVILY_KEY_CHARS_MAX).strip()
+    if not own.isascii():
+        raise BadRequest("X-Tavily-Api-Key holds a character that no key has.")
+    return Caller(
+        policy=policy,
+        client_address=gateway.kept_address(call),
+        client_agent=call.text(b"user-agent"),
+        session_id=call.text(b"x-claude-code-session-id", 64),
+        own_secret=own,
+        no_cache=no_cache(call),
+        trace=call.trace,
+    )
 
 
 @dataclass(frozen=True, slots=True)

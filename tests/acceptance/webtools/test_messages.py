@@ -39,13 +39,15 @@ def searching(rounds: int = 1, count: int = 1, query: str = "owls") -> str:
     return f"[[sim:tool=web_search rounds={rounds} count={count} input='{wanted}']] Owls?"
 
 
-def ask(developer: Developer, prompt: str, **fields: Any) -> httpx.Response:
+def ask(
+    developer: Developer, prompt: str, *, asking: dict[str, str] | None = None, **fields: Any
+) -> httpx.Response:
     question = {
         "model": "claude-sonnet-4-6",
         "max_tokens": 500,
         "messages": [{"role": "user", "content": prompt}],
     }
-    return developer.post("/v1/messages", json=question | fields, headers=WEB)
+    return developer.post("/v1/messages", json=question | fields, headers=WEB | (asking or {}))
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
@@ -273,3 +275,21 @@ def test_an_unknown_wish_is_refused(a_developer):
         "/v1/messages", json={"model": "m"}, headers={"x-claudcode-tools": "everything"}
     )
     assert answer.status_code == 400
+
+
+def test_tools_ask_anew_where_the_client_wants_no_stored_answer(a_developer):
+    developer = a_developer(cache_enabled=True)
+    prompt = searching(query="owls of the night, asked once more")
+    wanted = [{}, {}, {"x-no-cache": "true"}]
+    answers = [ask(developer, prompt, asking=asking).json() for asking in wanted]
+    assert [said["claudcode"]["tools"][0]["cached"] for said in answers] == [False, True, False]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/tavily/search", "/mcp"])
+def test_a_tavily_key_that_cannot_be_one_is_a_bad_request_everywhere(a_developer, path):
+    odd = {"x-tavily-api-key": "tvly-\xe9".encode("latin-1")}
+    headers = {name: value.encode() for name, value in WEB.items()} | odd
+    question = {"model": "claude-sonnet-4-6", "max_tokens": 5, "messages": []}
+    answer = a_developer().post(path, json=question, headers=headers)
+    assert answer.status_code == 400, answer.text
+    assert "a character that no key has" in answer.text
