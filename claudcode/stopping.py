@@ -12,7 +12,6 @@ ask another gateway the same. Hence two steps, and all within `SHUTDOWN_SECONDS_
 """
 
 import asyncio
-import contextlib
 import ctypes
 import logging
 import os
@@ -20,7 +19,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -34,8 +33,12 @@ logger = logging.getLogger(__name__)
 
 # Longer than a proxy keeps an idle connection: `keepalive_timeout` of deploy/nginx.conf is 5 s.
 LINGER_S = 7.0
-# What had begun to connect has done so within some round trips.
+# What had begun to connect has done so within some round trips. Then the kernel's queue is emptied,
+# which takes a busy loop its time.
 TAKEN_S = 0.3
+TAKEN_SECONDS_MAX = 10.0
+# Of a socket that listens, `tcpi_unacked` of Linux' tcp_info: how many connections wait there.
+_WAITING = struct.Struct("=24xI")
 # Not in Python's socket module.
 SO_ATTACH_FILTER = 26
 # Classic BPF, on a TCP header: drop what begins a connection, and let all else pass.
@@ -58,9 +61,16 @@ class OrderlyServer(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop as the module says."""
         listening = sockets or [one for server in self.servers for one in server.sockets]
-        if refuse_new_connections(listening) and not self.force_exit:
-            await asyncio.sleep(TAKEN_S)
+        if refuse_new_connections(listening):
+            await self._take(listening)
         await super().shutdown(sockets)
+
+    async def _take(self, listening: Sequence[_Listening]) -> None:
+        """Return when we have all connections that the kernel had taken."""
+        await asyncio.sleep(TAKEN_S)
+        deadline = time.monotonic() + TAKEN_SECONDS_MAX
+        while waiting(listening) and time.monotonic() < deadline and not self.force_exit:
+            await asyncio.sleep(0.05)
 
 
 class OrderlyProcesses(Multiprocess):
@@ -70,6 +80,9 @@ class OrderlyProcesses(Multiprocess):
         """Stop every worker."""
         if refuse_new_connections(self.sockets):
             time.sleep(TAKEN_S)
+            deadline = time.monotonic() + TAKEN_SECONDS_MAX
+            while waiting(self.sockets) and time.monotonic() < deadline:
+                time.sleep(0.05)
         super().terminate_all()
 
 
@@ -85,8 +98,7 @@ def refuse_new_connections(listening: Iterable[_Listening]) -> bool:
     program = ctypes.create_string_buffer(lines)
     described = struct.pack("HP", len(_NO_NEW_CONNECTIONS), ctypes.addressof(program))
     for one in listening:
-        # A copy of the descriptor: the event loop's own sockets cannot be set.
-        with contextlib.closing(socket.socket(fileno=os.dup(one.fileno()))) as copy:
+        with _copy(one) as copy:
             if copy.family not in (socket.AF_INET, socket.AF_INET6):
                 return False
             try:
@@ -95,6 +107,21 @@ def refuse_new_connections(listening: Iterable[_Listening]) -> bool:
                 logger.warning("new connections may be lost while we stop: %s", error)
                 return False
     return True
+
+
+def waiting(listening: Iterable[_Listening]) -> int:
+    """Return how many connections the kernel has taken and nobody has accepted. On Linux."""
+    found = 0
+    for one in listening:
+        with _copy(one) as copy:
+            info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _WAITING.size)
+            found += int(_WAITING.unpack(info)[0])
+    return found
+
+
+def _copy(one: _Listening) -> socket.socket:
+    """Return a socket of the same descriptor: the event loop's own have no options."""
+    return socket.socket(fileno=os.dup(one.fileno()))
 
 
 def is_proxy(address: str, trusted: tuple[str, ...]) -> bool:

@@ -35,8 +35,10 @@ class Program:
         environment: Mapping[str, str],
         log: Path,
         ready: Callable[[], bool] = lambda: True,
+        start_s: float = START_S,
     ) -> None:
         self.name = name
+        self._start_s = start_s
         self._words = list(words)
         self._environment = dict(environment)
         self._log = log
@@ -78,7 +80,7 @@ class Program:
 
     def wait_until_ready(self) -> None:
         """Return when it is ready; fail when it has ended instead."""
-        wait_until(self._ready_or_ended, START_S)
+        wait_until(self._ready_or_ended, self._start_s)
         assert self.runs, f"{self.name} did not start:\n{self.log_tail()}"
 
     @property

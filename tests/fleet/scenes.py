@@ -17,7 +17,7 @@ from tests.fleet.valkeys import NODE_TIMEOUT_MS, Tally
 from tests.waiting import wait_until
 
 # Two cores may be busy with much else.
-WELL_AGAIN_S = 120
+WELL_AGAIN_S = 180
 CUT_OFF = "gateway cut off"
 VALKEY_KILLED = "valkey primary killed"
 PROMOTED = "postgres replica promoted"
@@ -44,7 +44,7 @@ class Pace:
 
 
 SHORT = Pace(15, 3, cut_s=20, split_s=10, between_s=2)
-FULL = Pace(20, 5, cut_s=30, split_s=20, between_s=15)
+FULL = Pace(20, 5, cut_s=26, split_s=15, between_s=8)
 
 
 @dataclass(slots=True)

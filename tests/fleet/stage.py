@@ -35,6 +35,8 @@ from tests.nginx import NGINX, configuration
 GATEWAYS = ("gateway1", "gateway2", "gateway3")
 WORKERS = ("worker1", "worker2")
 PORT = 8000
+# Beside 200 streams, on cores that have other work too.
+START_S = 180.0
 UPSTREAM_PORT = 9000
 FRONT_PORT = 80
 # What docs/deploy.md tells to set on the proxy's host: a silent peer is given up after half a
@@ -192,6 +194,7 @@ def _ours(
         environment=os.environ,
         log=folder / "logs" / f"{name}.log",
         ready=(lambda: answers(f"{url}{probe}")) if url else lambda: True,
+        start_s=START_S,
     )
 
 

@@ -145,10 +145,12 @@ def test_who_was_taken_by_the_kernel_is_served_and_who_comes_later_is_refused():
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as late:
         with socket.create_connection(listening.getsockname(), PATIENCE_S) as taken:
             assert stopping.refuse_new_connections([listening])
+            assert stopping.waiting([listening]) == 1
             late.setblocking(False)
             late.connect_ex(listening.getsockname())
             assert not select.select([], [late], [], 0.1)[1]
             accepted, _address = listening.accept()
+            assert stopping.waiting([listening]) == 0
             taken.sendall(b"asked")
             assert accepted.recv(5) == b"asked"
             accepted.close()
