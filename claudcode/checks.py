@@ -55,6 +55,7 @@ RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E041", "EVENTS_KEEP_S", 1, 86_400, "Valkey's memory holds them that long."),
     ("E047", "LEDGER_MONTHS_AHEAD", 1, 24, "Workers that rest for a month need one ahead."),
     ("E042", "DATABASE_CONNECTIONS_MAX", 1, 1000, "All processes together share Postgres' own."),
+    ("E046", "REPLICA_LAG_S_MAX", 1, 3600, "Pages tell how old their figures are beyond 5 s."),
     ("E043", "UPSTREAM_ATTEMPTS_MAX", 1, 20, "Each account failing costs one."),
     ("E044", "UPSTREAM_RETRY_SECONDS_MAX", 0, 600, "A client waits this long for its error."),
     ("E082", "TRACES_RATIO", 0, 1, "0.1 records every tenth call."),
@@ -134,6 +135,12 @@ def _stores() -> Findings:
             "E003",
             "DATABASE_URL is not a Postgres URL.",
             "It looks like postgresql://user:password@host:5432/name.",
+        )
+    if settings.REPLICA_URL and not stores.is_postgres(settings.REPLICA_URL):
+        yield _error(
+            "E049",
+            "CLAUDCODE_REPLICA_URL is not a Postgres URL.",
+            "It looks like postgresql://user:password@replica:5432/name.",
         )
     if settings.VALKEY_URL:
         try:

@@ -36,6 +36,16 @@ DATABASE_CONNECTIONS_MAX = env.integer(
     "CLAUDCODE_DATABASE_CONNECTIONS_MAX", 10, "Postgres connections of one process."
 )
 DATABASE_DIRECT_URL = env.database_direct_url()
+REPLICA_URL = env.secret(
+    "CLAUDCODE_REPLICA_URL",
+    "A streaming replica of Postgres, for usage and the console's charts to be read from. Unset:"
+    " they are read from `DATABASE_URL`.",
+)
+REPLICA_LAG_S_MAX = env.integer(
+    "CLAUDCODE_REPLICA_LAG_S_MAX",
+    30,
+    "A replica whose figures may be older than this is not read until it has caught up.",
+)
 STATE = env.state_folder()
 POSTGRES_BIN = env.postgres_bin()
 VALKEY_MEMORY_BYTES_MAX = env.valkey_memory_bytes_max()
@@ -425,6 +435,9 @@ TEMPLATES = [
     },
 ]
 DATABASES = {"default": stores.database(DATABASE_URL, DATABASE_CONNECTIONS_MAX)}
+if REPLICA_URL:
+    DATABASES |= {"replica": stores.replica(REPLICA_URL, DATABASE_CONNECTIONS_MAX)}
+DATABASE_ROUTERS = ["usage.replica.Router"]
 CACHES = {"default": stores.cache(VALKEY_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"

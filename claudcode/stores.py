@@ -91,6 +91,17 @@ def database(url: str, connections_max: int) -> dict[str, Any]:
     }
 
 
+def replica(url: str, connections_max: int) -> dict[str, Any]:
+    """Return Django's `DATABASES` entry for a replica, which is only read."""
+    entry = database(url, connections_max)
+    if "OPTIONS" in entry:
+        # The primary is there to be asked instead.
+        entry["OPTIONS"]["connect_timeout"] = CONNECT_TO_EACH_SECONDS_MAX
+        entry["OPTIONS"]["pool"]["timeout"] = POOL_WAIT_SECONDS_MAX
+    # Tests have one database, under both names.
+    return entry | {"TEST": {"MIRROR": "default"}}
+
+
 def cache(url: str) -> dict[str, Any]:
     """Return Django's `CACHES` entry for a Valkey URL; without one, a cache that keeps nothing."""
     address = _valkey(url)

@@ -8,9 +8,10 @@ import asyncio
 import datetime as dt
 from typing import Any
 from urllib.parse import parse_qsl
+from zoneinfo import ZoneInfo
 
 import orjson
-from django.db import connection, transaction
+from django.db import transaction
 
 from keys.core.access import KeyPolicy
 from keys.core.limits import Denied, Limit, Unit
@@ -20,10 +21,11 @@ from proxy.call import Call
 from proxy.core.errors import BadRequest, RateLimited, Unavailable
 from proxy.database import Database, DatabaseUnavailable
 from proxy.gateway import Gateway
+from usage import replica
 from usage.core.price import NANOUSD_PER_USD
 from usage.reading.question import Group, Span, Step, Unanswerable, zone_named
 from usage.reading.scope import of_keys
-from usage.reading.series import Line, series
+from usage.reading.series import Line, Series, series
 
 READS_MAX, READS_WINDOW_S = 30, 30
 AT_ONCE = 2
@@ -117,17 +119,7 @@ def _answer(apikey_id: int, asked: dict[str, str]) -> dict[str, Any]:
     group = Group(asked["group_by"]) if asked.get("group_by") in GROUPS else None
     if group is None and "group_by" in asked:
         raise Unanswerable(f"group_by is one of {', '.join(GROUPS)}.")
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {QUERY_MS_MAX}")
-        found = series(
-            of_keys([apikey_id]),
-            span.start,
-            span.end,
-            step,
-            zone,
-            group_by=group,
-            measures=MEASURES,
-        )
+    found = replica.read(lambda: _series(apikey_id, span, step, zone, group))
     rows = [
         {"start": at.isoformat()} | ({group.value: line.name} if group else {}) | sums
         for n, at in enumerate(found.starts)
@@ -145,6 +137,20 @@ def _answer(apikey_id: int, asked: dict[str, str]) -> dict[str, Any]:
         "totals": {m: sum(sum(line.values[m]) for line in found.lines) for m in MEASURES},
         "data": rows,
     }
+
+
+def _series(apikey_id: int, span: Span, step: Step, zone: ZoneInfo, group: Group | None) -> Series:
+    with transaction.atomic(using=replica.alias()), replica.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = {QUERY_MS_MAX}")
+        return series(
+            of_keys([apikey_id]),
+            span.start,
+            span.end,
+            step,
+            zone,
+            group_by=group,
+            measures=MEASURES,
+        )
 
 
 def _sums(line: Line, step: int) -> dict[str, int]:

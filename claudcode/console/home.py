@@ -18,7 +18,7 @@ from claudcode.console.attention import alerts
 from claudcode.console.today import Figures, figures
 from keys.leads import held_to_teams
 from keys.models import ApiKey, ClaudeModel
-from usage import reports
+from usage import replica, reports
 from usage.admin import drawings
 from usage.admin.key_page import may_see_use
 from usage.core.figures import change, compact, percent
@@ -132,7 +132,8 @@ def _busiest(request: HttpRequest, ranked: list[tuple[int, Totals]]) -> list[dic
 def _figures(request: HttpRequest, now: dt.datetime) -> Figures | None:
     if not may_see_use(_user(request)):
         return None
-    return figures(now, BUSIEST, **reports.held_by_teams_of(_user(request)))
+    held_by = reports.held_by_teams_of(_user(request))
+    return replica.read(lambda: figures(now, BUSIEST, **held_by))
 
 
 def _chart(now: dt.datetime, found: Figures) -> dict[str, Any] | None:

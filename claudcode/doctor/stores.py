@@ -13,6 +13,7 @@ from redis import ResponseError
 from claudcode.doctor.findings import Finding, error, ok, warning
 from keys import valkey
 from keys.core.valkey_address import Form, parse
+from usage import replica
 
 # Leases, windows and expiry live by these clocks; what a client notices begins at a second.
 CLOCK_S_WARN, CLOCK_S_MAX = 1.0, 5.0
@@ -51,6 +52,21 @@ def look_at_postgres() -> Iterator[Finding]:
             advice = "Raise max_connections, or lower CLAUDCODE_DATABASE_CONNECTIONS_MAX."
             yield error("postgres connections", f"{used} of {most} are taken.", advice)
     yield from _migrations()
+    yield from _replica()
+
+
+def _replica() -> Iterator[Finding]:
+    if not replica.configured():
+        return
+    name, age_s = "postgres replica", replica.age_s()
+    if age_s is None:
+        seen = "It does not answer, or is no replica any more: the primary is read instead."
+        yield warning(name, seen, "See whether CLAUDCODE_REPLICA_URL is right and the server up.")
+    elif age_s > settings.REPLICA_LAG_S_MAX:
+        seen = f"{age_s:.0f} s behind: the primary is read instead."
+        yield warning(name, seen, "See pg_stat_replication of the primary, and the replica's load.")
+    else:
+        yield ok(name, f"{age_s:.1f} s behind.")
 
 
 def look_at_valkey() -> Iterator[Finding]:

@@ -60,6 +60,8 @@ DESCRIBED = {
     "worker_open_files": Described(GAUGE, "Open files and sockets of the workers."),
     "worker_open_files_max": Described(GAUGE, "How many they may have."),
     "postgres_up": Described(GAUGE, "1 if Postgres answers."),
+    "postgres_replica_up": Described(GAUGE, "1 if the replica for usage can be read."),
+    "postgres_replica_lag_seconds": Described(GAUGE, "How old the replica's figures are at most."),
     "valkey_up": Described(GAUGE, "1 if Valkey answers."),
     "drain_lag_seconds": Described(GAUGE, "Age of the oldest event not in the ledger."),
     "events_waiting": Described(GAUGE, "Events not in the ledger; of a shard 1,000 are counted."),

@@ -22,7 +22,7 @@ from proxy.application import Parts
 from proxy.database import DatabaseUnavailable
 from proxy.models import UpstreamAccount
 from proxy.rest import resting
-from usage import ledger
+from usage import ledger, replica
 from usage.models import DeadLetter
 from usage.partitions import partitions
 
@@ -89,6 +89,16 @@ def of_valkey() -> dict[str, float]:
     }
 
 
+def of_replica() -> dict[str, float]:
+    """Return the gauges of Postgres' replica, none where there is none."""
+    if not replica.configured():
+        return {}
+    age_s = replica.age_s()
+    if age_s is None:
+        return {"postgres_replica_up": 0}
+    return {"postgres_replica_up": 1, "postgres_replica_lag_seconds": age_s}
+
+
 def _share(memory: dict[str, int]) -> float:
     return memory["used_memory"] / memory["maxmemory"] if memory["maxmemory"] else 0.0
 
@@ -96,7 +106,7 @@ def _share(memory: dict[str, int]) -> float:
 def of_postgres() -> dict[str, float]:
     """Return the gauges of Postgres. Raises `DatabaseError`."""
     suspended = UpstreamAccount.objects.filter(enabled=True, suspended_at__isnull=False)
-    return {
+    return of_replica() | {
         "dead_letters": DeadLetter.objects.count(),
         # Counting them would read them all.
         "ledger_rows": sum(partition.rows for partition in partitions()),

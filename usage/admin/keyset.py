@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 
+from usage import replica
 from usage.models import LedgerEntry
 
 PLACE = "before"
@@ -41,14 +42,17 @@ class KeysetList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         self.page_num = 1
-        super().get_results(request)
+        replica.read(lambda: self._read(request))
         self.full_result_count = self.result_count  # No page says a count that is none.
-        self.result_list = list(self.result_list)
         self.newest_url = self.get_query_string(remove=[PLACE]) if PLACE in request.GET else ""
         self.older_url = ""
         if len(self.result_list) == self.list_per_page:
             last = self.result_list[-1]
             self.older_url = self.get_query_string({PLACE: place_of(last)})
+
+    def _read(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
 
 
 def after(entries: QuerySet[Any], settled_at: dt.datetime, exchange_id: UUID) -> QuerySet[Any]:

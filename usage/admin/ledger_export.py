@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
+from usage import replica
 from usage.admin.keyset import after
 from usage.core.export import csv_cell
 from usage.models import LedgerEntry
@@ -40,7 +41,7 @@ async def _pages(entries: QuerySet[LedgerEntry]) -> AsyncIterator[str]:
 
 @sync_to_async
 def _read(entries: QuerySet[Any, Any]) -> list[Any]:
-    return list(entries[:ROWS_AT_ONCE])
+    return replica.read(lambda: list(entries[:ROWS_AT_ONCE]))
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:

@@ -8,10 +8,13 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from keys.api.base import ServiceViewSet
 from keys.api.fields import Moment, QueryInteger
 from keys.api.paging import Filters
+from usage import replica
 from usage.core.event import CacheOutcome, ExchangeStatus
 from usage.models import LedgerEntry
 
@@ -99,6 +102,9 @@ class Ledger(ServiceViewSet):
     queryset = LedgerEntry.objects.all()
     order = ("-settled_at", "-exchange_id")
     lookup_value_converter = "str"
+
+    def list(self, request: Request, **path: Any) -> Response:
+        return replica.read(lambda: super(Ledger, self).list(request, **path))
 
     def get_object(self) -> LedgerEntry:
         text = self.kwargs["pk"]

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Coalesce, TruncDay
 from django.utils import timezone
@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from keys.api.base import ServiceViewSet
 from keys.api.fields import Moment, QueryInteger, Strict
 from keys.api.problems import RuleBroken
+from usage import replica
 from usage.models import AMOUNTS, HourlyRollup
 
 ROWS_MAX = 10_000
@@ -124,7 +125,7 @@ class Usage(ServiceViewSet):
     def add_up(self, request: Request) -> Response:
         """Add up use by key, team, model, hour or day. More than 10,000 groups are refused."""
         asked = self.asked_for(UsageQuery, request)
-        rows = _added_up(self._within(asked), asked["group_by"])
+        rows = replica.read(lambda: _added_up(self._within(asked), asked["group_by"]))
         span = {"since": asked["since"], "until": asked["until"]}
         return Response(self.shown(span | {"items": rows}))
 
@@ -156,8 +157,8 @@ def _row(group: dict[str, Any], sums: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bounded(ask: Any) -> Any:
     try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
+        with transaction.atomic(using=replica.alias()):
+            with replica.cursor() as cursor:
                 cursor.execute(f"SET LOCAL statement_timeout = {QUERY_MS_MAX}")
             return ask()
     except OperationalError as error:

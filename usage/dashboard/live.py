@@ -52,7 +52,7 @@ def answer(viewer: Viewer, recent: Recent) -> Answer:
         "steps": _steps(recent, rows),
         "budgets": _budgets(apikeys, recent.rows),
         "busiest": _busiest(apikeys, rows),
-        "behind": _behind(),
+        "behind": _behind(recent.age_s),
     }
 
 
@@ -125,11 +125,13 @@ def _busiest(apikeys: list[ApiKey], rows: list[Row]) -> list[dict[str, str]]:
     ]
 
 
-def _behind() -> str:
+def _behind(age_s: float) -> str:
     try:
         lag_s = drain_lag()
     except RedisError:
         return "Valkey does not answer: what is in flight and left of budgets is not known."
+    if age_s:
+        return f"These figures are {duration(lag_s + age_s)} old."
     return f"The ledger is {duration(lag_s)} behind." if lag_s > BEHIND_S else ""
 
 

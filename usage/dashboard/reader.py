@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from asgiref.sync import sync_to_async
-from django.db import Error, connection
+from django.db import Error, connections
 
 from usage.dashboard import recent
 from usage.dashboard.live import answer
@@ -116,4 +116,4 @@ def _read(viewers: Iterable[Viewer]) -> dict[Any, bytes]:
         newest = recent.read()
         return {viewer.sees: orjson.dumps(answer(viewer, newest)) for viewer in viewers}
     finally:
-        connection.close()  # The thread may not be asked again for long.
+        connections.close_all()  # The thread may not be asked again for long.

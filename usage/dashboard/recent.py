@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django.db import connection, transaction
+from django.db import transaction
+
+from usage import replica
 
 SPAN_S = 60
 STEP_S = 5
@@ -65,10 +67,14 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The rows of the last minute before `at_s`, the newest step last."""
+    """The rows of the last minute before `at_s`, the newest step last.
+
+    `age_s` is how old what was read may be, where that is worth telling.
+    """
 
     at_s: float
     rows: tuple[Row, ...] = field(default=())
+    age_s: float = 0.0
 
     @property
     def first_step(self) -> int:
@@ -86,9 +92,14 @@ class Recent:
 
 def read() -> Recent:
     """Read the last minute. Raises what Django raises when Postgres is away or too slow."""
+    return replica.read(_read)
+
+
+def _read() -> Recent:
     now = time.time()
     since_s = (int(now // STEP_S) - STEPS + 1) * STEP_S
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(using=replica.alias()), replica.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = {QUERY_MS_MAX}")
         cursor.execute(_LAST_MINUTE, {"step_s": STEP_S, "since_s": since_s})
-        return Recent(now, tuple(Row(*found) for found in cursor.fetchall()))
+        rows = tuple(Row(*found) for found in cursor.fetchall())
+        return Recent(now, rows, replica.shown_age_s())

@@ -10,6 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from usage import replica
+from usage.core.figures import duration
 from usage.dashboard import reader, recent
 from usage.dashboard.exports import as_csv, as_json
 from usage.dashboard.filters import (
@@ -28,6 +30,7 @@ from usage.dashboard.summary import summary
 from usage.dashboard.tree import tree
 from usage.dashboard.viewer import Viewer
 from usage.reading.question import Group
+from usage.replica import from_replica
 
 CHARTS = ("use", "tokens", "requests", "saved", "first-byte", "total-time", "errors")
 LISTS = ("top-key", "top-team", "top-model", "top-client", "top-upstream")
@@ -35,6 +38,7 @@ LISTS = ("top-key", "top-team", "top-model", "top-client", "top-upstream")
 
 @require_safe
 @for_viewers
+@from_replica
 def home(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     """Show what moves now, and what was used over time."""
     filters = filters_of(request, viewer, timezone.now())
@@ -57,6 +61,7 @@ def now(_request: HttpRequest, viewer: Viewer) -> HttpResponse:
 
 @require_safe
 @for_viewers
+@from_replica
 def export(request: HttpRequest, viewer: Viewer, name: str, ending: str) -> HttpResponseBase:
     """Answer with one panel as a file."""
     if name not in PANELS or not _may(viewer, name):
@@ -72,6 +77,7 @@ def export(request: HttpRequest, viewer: Viewer, name: str, ending: str) -> Http
 
 @require_safe
 @for_viewers
+@from_replica
 def session(request: HttpRequest, viewer: Viewer, session_id: str) -> HttpResponse:
     """Show one session of Claude Code as a tree of its agents."""
     filters = filters_of(request, viewer, timezone.now())
@@ -90,6 +96,7 @@ def _about(viewer: Viewer, filters: Filters) -> dict[str, Any]:
     groups = groups_for(viewer)
     return {
         "section": "usage",
+        "age": duration(age_s) if (age_s := replica.shown_age_s()) else "",
         "viewer": viewer,
         "filters": filters,
         "query": filters.query(),

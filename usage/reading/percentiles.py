@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db import connection
-
+from usage import replica
 from usage.core.histogram import ERROR_PERCENT, percentile_ms
 from usage.reading.instants import Piece, floor, grains_for, pieces, step_starts
 from usage.reading.question import Span, Step, Unanswerable
@@ -119,6 +118,6 @@ def _run(
     parameters: list[Any] = []
     for part in parts:
         parameters += [list(starts), holder, ids, part.grain, measure, part.start, part.end, *named]
-    with connection.cursor() as cursor:
+    with replica.cursor() as cursor:
         cursor.execute(" UNION ALL ".join([one] * len(parts)), parameters)
         return cursor.fetchall()

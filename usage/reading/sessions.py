@@ -4,8 +4,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
-
+from usage import replica
 from usage.reading.instants import floor
 from usage.reading.question import Span
 from usage.reading.scope import Holder, Scope
@@ -63,7 +62,7 @@ def sessions(
     """
     span = Span(start, end)
     where, held = _held(scope)
-    with connection.cursor() as cursor:
+    with replica.cursor() as cursor:
         cursor.execute(
             f"""SELECT apikey_id, session_id, count(DISTINCT agent_id), min(first_at),
                 max(last_at), {_SUMS}
@@ -88,7 +87,7 @@ def session_tree(
     where, held = _held(scope)
     if apikey_id is not None:
         where, held = f"{where} AND apikey_id = %s", [*held, apikey_id]
-    with connection.cursor() as cursor:
+    with replica.cursor() as cursor:
         cursor.execute(
             f"""SELECT apikey_id, agent_id, max(parent_agent_id), min(first_at), max(last_at),
                 {_SUMS}

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
-
+from usage import replica
 from usage.reading.instants import Piece
 from usage.reading.question import MEASURES, Group, Unanswerable
 from usage.reading.scope import Holder, Scope
@@ -199,7 +198,7 @@ def _run(
         )
         parameters += [*place_parameters, *read.parameters, part.grain, part.start, part.end]
     whole = f"({' UNION ALL '.join(statements)}) AS part"
-    with connection.cursor() as cursor:
+    with replica.cursor() as cursor:
         cursor.execute(
             f"SELECT place, name::text, {added} FROM {whole} GROUP BY place, part.name {some}",
             parameters,
