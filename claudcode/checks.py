@@ -269,6 +269,22 @@ def _traces() -> Findings:
 
 
 @_checks.append
+def _single_sign_on() -> Findings:
+    for message, hint in configuration.faults():
+        yield _error("E065", message, hint)
+
+
+@_checks.append
+def _log_level() -> Findings:
+    if settings.LOG_LEVEL not in LOG_LEVELS:
+        yield _error(
+            "E009",
+            f"CLAUDCODE_LOG_LEVEL is {settings.LOG_LEVEL!r}.",
+            f"It is one of {', '.join(sorted(LOG_LEVELS))}.",
+        )
+
+
+@_checks.append
 def _upstream() -> Findings:
     try:
         parse_base_url(settings.ANTHROPIC_BASE_URL)
@@ -311,6 +327,16 @@ def _ranges() -> Findings:
 
 
 @_checks.append
+def _replicas() -> Findings:
+    if settings.VALKEY_WAIT_MS_MAX > settings.VALKEY_SECONDS_MAX * 500:
+        yield _error(
+            "E092",
+            "CLAUDCODE_VALKEY_WAIT_MS_MAX is more than half of CLAUDCODE_VALKEY_SECONDS_MAX.",
+            "Calls behind the wait would be given up before their turn.",
+        )
+
+
+@_checks.append
 def _leases() -> Findings:
     if settings.LEASE_RENEW_S * 2 > settings.LEASE_TTL_S:
         yield _error(
@@ -323,16 +349,6 @@ def _leases() -> Findings:
             "E014",
             "CLAUDCODE_BODY_BYTES_MAX is more than CLAUDCODE_BODIES_BYTES_MAX.",
             "A process must be able to hold at least one body.",
-        )
-
-
-@_checks.append
-def _replicas() -> Findings:
-    if settings.VALKEY_WAIT_MS_MAX > settings.VALKEY_SECONDS_MAX * 500:
-        yield _error(
-            "E092",
-            "CLAUDCODE_VALKEY_WAIT_MS_MAX is more than half of CLAUDCODE_VALKEY_SECONDS_MAX.",
-            "Calls behind the wait would be given up before their turn.",
         )
 
 
