@@ -46,9 +46,9 @@ ROUNDS_MAX = 20
 BEGINNING = "0-0"
 # Beyond this share of Valkey's memory, events must be drained before long, or it will be full.
 MEMORY_SHARE_MAX = 0.5
-# Passes even when Valkey's memory is full: only what was drained is ever trimmed. A primary that took
-# over may lack events that the drain has read, and its clock be behind: what it appends from now on
-# must come after them, or nobody would ever read it. The stream refuses what is no news to it.
+# Passes even when Valkey's memory is full: only what was drained is ever trimmed. A primary that
+# took over may lack events that the drain has read, and its clock be behind: what it appends from
+# now on must come after them, or nobody would ever read it. The stream refuses what is no news.
 SET_DRAINED = """#!lua flags=allow-oom
 redis.pcall('XSETID', KEYS[2], ARGV[1])
 return redis.call('SET', KEYS[1], ARGV[1])

@@ -83,7 +83,7 @@ def _refuse_full_stores(*, force: bool) -> None:
         return
     if not postgres.is_empty():
         raise BackupError("There are tables in this database. --force drops all of them first.")
-    if valkey.client().dbsize():
+    if any(node.dbsize() for node in valkey.primaries(valkey.client())):
         raise BackupError("This Valkey database holds keys. --force removes all of them first.")
     if others := postgres.others():
         raise BackupError(
