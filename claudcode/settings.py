@@ -327,12 +327,6 @@ DRAIN_BATCH = env.integer("CLAUDCODE_DRAIN_BATCH", 1000, "Ledger events that one
 DRAIN_LAG_S_MAX = env.integer(
     "CLAUDCODE_DRAIN_LAG_S_MAX", 60, "`/readyz` fails when the ledger is further behind than this."
 )
-EVENTS_KEEP_S = env.integer(
-    "CLAUDCODE_EVENTS_KEEP_S", 60, "How long a written event stays in Valkey."
-)
-LEDGER_MONTHS_AHEAD = env.integer(
-    "CLAUDCODE_LEDGER_MONTHS_AHEAD", 3, "Months of which the ledger's partitions are made ahead."
-)
 VALKEY_WAIT_REPLICAS = env.integer(
     "CLAUDCODE_VALKEY_WAIT_REPLICAS",
     0,
@@ -342,6 +336,12 @@ VALKEY_WAIT_MS_MAX = env.integer(
     "CLAUDCODE_VALKEY_WAIT_MS_MAX",
     100,
     "Longest wait for these replicas; after it the exchange goes on without them.",
+)
+EVENTS_KEEP_S = env.integer(
+    "CLAUDCODE_EVENTS_KEEP_S", 60, "How long a written event stays in Valkey."
+)
+LEDGER_MONTHS_AHEAD = env.integer(
+    "CLAUDCODE_LEDGER_MONTHS_AHEAD", 3, "Months of which the ledger's partitions are made ahead."
 )
 LEDGER_KEEP_DAYS = env.integer(
     "CLAUDCODE_LEDGER_KEEP_DAYS",
@@ -462,8 +462,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "ClaudCode management API",
-    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, web tools, usage, ledger,"
-    " alerts, operator tokens and audit trail of a ClaudCode gateway.",
+    "DESCRIPTION": "Keys, plans, teams, models, prices, upstream accounts, web tools, usage,"
+    " ledger, alerts, operator tokens and audit trail of a ClaudCode gateway.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
