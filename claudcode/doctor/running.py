@@ -15,7 +15,7 @@ from proxy import accounts, probe
 from proxy.accounts import NotDescribed
 from proxy.core.account import Account
 from proxy.credentials import CredentialUnreadable
-from proxy.models import UpstreamAccount
+from proxy.models import Source, UpstreamAccount
 from usage import ledger
 from usage.models import DeadLetter
 
@@ -70,12 +70,15 @@ def look_at_dead_letters() -> Iterator[Finding]:
 
 def look_at_upstreams() -> Iterator[Finding]:
     """Make the free call to every account that is in use."""
-    if settings.UPSTREAM_SIMULATED:
+    enabled = list(UpstreamAccount.objects.filter(enabled=True))
+    asked = [row for row in enabled if not accounts.stands_aside(row, enabled)]
+    own = any(row.credential_source != Source.ENVIRONMENT for row in asked)
+    if settings.UPSTREAM_SIMULATED and not own:
         advice = "Set ANTHROPIC_API_KEY, or add an account in the console."
         yield warning("upstream", "The simulator answers: answers are made up.", advice)
     usable: list[Account] = []
     unusable = False
-    for row in UpstreamAccount.objects.filter(enabled=True):
+    for row in asked:
         try:
             usable.append(accounts.load_account(row))
         except (CredentialUnreadable, NotDescribed) as fault:

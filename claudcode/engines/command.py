@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import IO
 
 from django.core.exceptions import ImproperlyConfigured
@@ -42,6 +43,8 @@ AROUND_POOLERS = frozenset(
 )
 # How long a command that is done waits for others that use the engines it started.
 USERS_SECONDS_MAX = 600.0
+# What names an account; whoever sets one of them means something else than the simulator.
+OF_AN_ACCOUNT = ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 # How long `up` waits for such a command to finish.
 UP_WAIT_SECONDS_MAX = 10.0
 
@@ -107,6 +110,27 @@ def export_addresses(state: StateFolder, addresses: Addresses) -> None:
         env.export("CLAUDCODE_SECRET_KEY", state.secret_key())
     if embedded and not env.is_set("CLAUDCODE_CREDENTIAL_KEYS"):
         env.export("CLAUDCODE_CREDENTIAL_KEYS", state.credential_key())
+    if addresses.simulator_url and not any(map(env.is_set, OF_AN_ACCOUNT)):
+        for name, value in simulated(addresses.simulator_url).items():
+            env.export(name, value)
+
+
+def simulated(url: str) -> dict[str, str]:
+    """Return the settings of a process for which the simulator at `url` answers."""
+    return {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "simulated",
+        "CLAUDCODE_UPSTREAM_SIMULATED": "true",
+        # For as long as there is no credential for Tavily, here or in the console.
+        "CLAUDCODE_TAVILY_STAND_IN_URL": url,
+    }
+
+
+def publish_simulator(url: str) -> None:
+    """Tell commands beside `up`, which holds the lock, that the simulator answers at `url`."""
+    state = StateFolder(env.state_folder())
+    if found := state.addresses():
+        state.publish(replace(found, simulator_url=url))
 
 
 @contextlib.contextmanager

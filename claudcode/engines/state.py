@@ -45,13 +45,17 @@ class StateBusy(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the engines of a state folder listen, and who runs them (`up` or `command`)."""
+    """Where the engines of a state folder listen, and who runs them (`up` or `command`).
+
+    `simulator_url` is set while the simulator stands in for want of an account.
+    """
 
     holder: str
     pid: int
     database_url: str
     valkey_url: str
     base_url: str = ""
+    simulator_url: str = ""
 
 
 class StateFolder:

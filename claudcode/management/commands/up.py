@@ -73,11 +73,8 @@ class Command(BaseCommand):
         if self.upstreams.simulated:
             port = _free_port("127.0.0.1", 0)
             programs["simulator"] = ["simulator", "--port", str(port)]
-            environment["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{port}"
-            environment["ANTHROPIC_API_KEY"] = "simulated"
-            environment["CLAUDCODE_UPSTREAM_SIMULATED"] = "true"
-            # For as long as there is no credential for Tavily, here or in the console.
-            environment["CLAUDCODE_TAVILY_STAND_IN_URL"] = f"http://127.0.0.1:{port}"
+            environment |= command.simulated(f"http://127.0.0.1:{port}")
+            command.publish_simulator(f"http://127.0.0.1:{port}")
         for name, words in programs.items():
             group.add(name, [sys.executable, "-m", *words], env=environment, folder=env.ROOT)
 

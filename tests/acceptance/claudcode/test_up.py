@@ -185,6 +185,13 @@ def test_the_simulator_is_announced(up):
     assert "THE SIMULATOR" in up.output
 
 
+def test_the_doctor_beside_it_says_that_the_simulator_answers(up):
+    found = json.loads(manage(up.state, "doctor", "--json").stdout)["findings"]
+    upstream = {one["name"]: one for one in found if one["name"].startswith("upstream")}
+    assert "The simulator answers" in upstream["upstream"]["seen"]
+    assert {one["level"] for one in upstream.values()} == {"warning", "ok"}
+
+
 def test_the_page_at_the_root_names_the_base_url(up):
     with urllib.request.urlopen(up.base_url) as page:
         assert f"{up.base_url}/v1/messages" in page.read().decode()
