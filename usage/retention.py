@@ -97,6 +97,8 @@ def policy_at(now: dt.datetime) -> Policy:
         team_id: TeamKeeping(days, bool(why))
         for team_id, days, why in teams.values_list("pk", "ledger_keep_days", "legal_hold")
     }
+    if not settings.LEDGER_KEEP_DAYS and not any(each.days for each in said.values()):
+        return Policy(None)  # Which windows there are need not be asked.
     with connection.cursor() as cursor:
         cursor.execute(_WINDOWS)
         for team_id, window_s in cursor.fetchall():
