@@ -490,7 +490,10 @@ UNFOLD = {
     ],
     "DASHBOARD_CALLBACK": "claudcode.console.home.dashboard",
     "STYLES": [lambda _request: static("console/console.css")],
-    "SCRIPTS": [lambda _request: static("console/console.js")],
+    "SCRIPTS": [
+        lambda _request: static("console/console.js"),
+        lambda _request: static("console/names.js"),
+    ],
     "ACCOUNT": {
         "navigation": [
             {"title": "Change password", "link": "/admin/password_change/"},

@@ -1,4 +1,7 @@
-"""What axe-core finds against WCAG 2.2 AA on the pages, on a desk, light and dark."""
+"""What axe-core finds against WCAG 2.2 AA on developers' pages, on a desk, light and dark.
+
+The console's are in `test_console_accessible.py`.
+"""
 
 import json
 
@@ -6,7 +9,6 @@ import pytest
 
 from claudcode import env
 from tests.browser.conftest import LOOKS
-from tests.factories import a_key
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
 AXE = env.ROOT / "tests/acceptance/node/node_modules/axe-core/axe.min.js"
@@ -16,10 +18,6 @@ PAGES = [
     "/docs/models-and-prices",
     "/try",
     "/status",
-    "/admin/",
-    "/admin/keys/apikey/",
-    "/admin/keys/team/",
-    "/admin/usage/ledgerentry/",
 ]
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
@@ -35,12 +33,22 @@ def axe() -> str:
 @pytest.mark.parametrize("page", LOOKS[:2], indirect=True)
 @pytest.mark.parametrize("path", PAGES)
 def test_axe_finds_nothing(page, axe, path):
-    a_key()
     assert page.goto(path).ok
     page.evaluate(axe)
     run = f"axe.run(document, {{runOnly: {json.dumps(TAGS)}}})"
     found = page.evaluate(f"{run}.then(({{violations}}) => violations)")
     assert [summary(violation) for violation in found] == []
+
+
+@pytest.mark.parametrize("page", LOOKS[:1], indirect=True)
+def test_the_description_of_the_api_is_as_dark_as_the_system(page):
+    page.goto("/api/v1/docs")
+    page.locator(".opblock").first.wait_for()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"{ground} !== '{light}'")
+    assert page.evaluate(ground) == "rgb(28, 32, 34)"
 
 
 def summary(violation: dict) -> str:

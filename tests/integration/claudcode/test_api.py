@@ -129,7 +129,7 @@ def test_the_page_takes_nothing_from_another_site():
 
 def test_every_file_of_the_page_is_there():
     named = re.findall(r"(?:src|href)=\"/static/([^\"]+)\"", Client().get("/api/v1/docs").text)
-    assert len(named) == 5
+    assert len(named) == 6
     assert all(finders.find(name) for name in named)
 
 
