@@ -167,9 +167,10 @@ def test_log_lines_of_a_call_carry_its_trace(collector, gateway, uncached):
 
 def test_senders_say_who_they_are(collector, uncached):
     collector.call(uncached.ask().headers["request-id"])
-    (resource, *_others) = collector.resources()
-    assert resource["service.name"] == "claudcode"
-    assert resource["deployment.environment.name"] == "tests"
+    told = {
+        (r["service.name"], r.get("deployment.environment.name")) for r in collector.resources()
+    }
+    assert ("claudcode", "tests") in told
 
 
 def test_a_trusted_caller_decides_and_upstream_is_told_and_the_end_waits(
