@@ -131,6 +131,7 @@ class ClusterLink:
         """Close all connections; calls under way raise `ReplyLost`."""
         if self._looking is not None:
             self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         for link in self._links.values():
             await link.close()
 

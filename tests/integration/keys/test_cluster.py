@@ -5,12 +5,15 @@ import contextlib
 import random
 
 import pytest
+from redis import RedisError
 from redis.crc import key_slot
 
 from keys import valkey
 from keys.core.limits import Concurrency, Limit, Unit
 from keys.limiter import AdmissionUnknown, Limiter, LimiterUnavailable, Settlement, shard_tag
+from keys.limiter import source as limiter_source
 from keys.link import LinkDown, Replication
+from proxy.listening import end, listen_forever
 from tests.integration.keys.test_limiter import Ledger, admit
 from tests.policies import a_policy
 from tests.valkey_cluster import Cluster, a_cluster
@@ -133,10 +136,7 @@ async def assert_books_agree(cluster, limiter, crowd, *, voided=False):
     """Every window counts what its clients used, and every settlement has its event."""
     client = valkey.client_of(cluster.url, 2.0)
     for shard, used in crowd.used.items():
-        async with asyncio.timeout(5):
-            while (verdict := await passes(limiter, shard)) is None:
-                await asyncio.sleep(0.05)
-        [reading] = verdict.readings
+        [reading] = (await settled_standing(limiter, shard)).readings
         assert (reading.used, reading.held) == (used, 0), f"shard {shard}"
         events = client.xrange(f"{shard_tag(shard)}:events")
         told = {fields[b"x"].decode() for _id, fields in events}
@@ -206,6 +206,26 @@ async def test_a_slot_that_moves_key_by_key_is_used_by_nobody_and_loses_nothing(
     await assert_books_agree(cluster, limiter, crowd, voided=True)
 
 
+@pytest.mark.parametrize("moved", ["leases", "w:k1.0:tok:3600"])
+async def test_no_script_runs_on_half_a_slot(cluster, limiter, moved):
+    await admit(limiter, policy=policy_of(3))
+    tag = shard_tag(3)
+    source = cluster.primary_of(tag)
+    target = next(each for each in cluster.primaries() if each is not source)
+    begin_moving(source, target, key_slot(tag.encode()))
+    move(source, target, [f"{tag}:{moved}"])
+    with pytest.raises(LimiterUnavailable) as caught:
+        await admit(limiter, "another", policy=policy_of(3))
+    assert isinstance(caught.value.__cause__, LinkDown)
+    # redis-py follows a redirection to the other node.
+    script = valkey.client_of(cluster.url, 2.0).register_script(limiter_source("sweep"))
+    with pytest.raises(RedisError):
+        await asyncio.to_thread(script, keys=[f"{tag}:leases"], args=[0, 10])
+    finish_moving(cluster, source, target, key_slot(tag.encode()))
+    verdict = await settled_standing(limiter, 3)
+    assert (verdict.readings[0].held, verdict.in_flight) == (100, (1,))
+
+
 async def test_a_slot_in_motion_is_told_within_the_bound(cluster, limiter):
     slot = key_slot(shard_tag(2).encode())
     source = cluster.primary_of(shard_tag(2))
@@ -256,6 +276,14 @@ async def passes(limiter, shard):
         return await limiter.peek(policy_of(shard))
 
 
+async def settled_standing(limiter, shard):
+    """Return how the shard stands, as soon as anybody can tell."""
+    async with asyncio.timeout(10):
+        while (verdict := await passes(limiter, shard)) is None:
+            await asyncio.sleep(0.05)
+    return verdict
+
+
 # --- How slots move ------------------------------------------------------------------------------
 
 
@@ -286,3 +314,37 @@ def finish_moving(cluster: Cluster, source, target, slot):
         move(source, target, keys)
     for server in (target, source):
         server.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", node_id(target))
+
+
+# --- Who listens ---------------------------------------------------------------------------------
+
+
+async def test_a_node_that_is_alone_is_not_listened_to(cluster):
+    """It answers pings, and hears nothing of what is said on the others."""
+    client, heard, lost = valkey.async_client_of(cluster.url, 1.0), [], []
+    listening = asyncio.create_task(
+        listen_forever(client, "news", heard=heard.append, lost=lambda: lost.append(True))
+    )
+    try:
+        async with asyncio.timeout(10):
+            while heard != [None]:
+                await asyncio.sleep(0.02)
+        alone = listened_to(cluster)
+        for other in cluster.servers:
+            if other is not alone:
+                other.freeze()
+        async with asyncio.timeout(20):
+            while not lost:
+                await asyncio.sleep(0.05)
+        assert alone.client.ping()
+    finally:
+        for server in cluster.servers:
+            server.thaw()
+        await end([listening])
+        await client.aclose()
+
+
+def listened_to(cluster):
+    found = [s for s in cluster.primaries() if s.client.pubsub_numsub("news")[0][1] > 0]
+    assert len(found) == 1
+    return found[0]
