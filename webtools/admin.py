@@ -21,7 +21,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from keys.admin.base import ServiceAdmin, acting
+from keys.admin.base import ServiceAdmin, acting, moment
 from proxy.services import require_credential
 from webtools import services
 from webtools.models import CreditPrice, TavilyAccount, ToolRule
@@ -38,7 +38,7 @@ class TavilyAccountForm(forms.ModelForm):
         label="Credential",
         max_length=4096,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text="A key of Tavily's, tvly-…. Stored sealed and never shown again.",
+        help_text="A key of Tavily's: tvly-… It is stored sealed and never shown again.",
     )
     remove_credential = forms.BooleanField(
         required=False, label="Remove the credential", widget=UnfoldBooleanWidget
@@ -166,7 +166,7 @@ class CreditPriceAdmin(ServiceAdmin):
 
     form = CreditPriceForm
     fields = ("starts_at", "credit_usd")
-    list_display = ("starts_at", "usd")
+    list_display = ("starts", "usd")
 
     def has_delete_permission(self, _request: HttpRequest, _obj: CreditPrice | None = None) -> bool:
         return False
@@ -183,7 +183,11 @@ class CreditPriceAdmin(ServiceAdmin):
         )
         obj.pk = stored.pk
 
-    @display(description="a credit")
+    @display(description="in force from", ordering="starts_at")
+    def starts(self, price: CreditPrice) -> str:
+        return moment(price.starts_at)
+
+    @display(description="a credit, USD", ordering="credit_nanousd")
     def usd(self, price: CreditPrice) -> str:
         return f"${Decimal(price.credit_nanousd) / NANOUSD_PER_USD:f}"
 
@@ -194,7 +198,7 @@ class ToolRuleAdmin(ServiceAdmin):
 
     fields = ("apikey", "plan", "enabled", "always", "calls_per_day")
     autocomplete_fields = ("apikey", "plan")
-    list_display = ("holder", "enabled", "always", "calls_per_day", "updated_at")
+    list_display = ("holder", "enabled", "always", "calls", "updated")
     list_filter = ("enabled",)
     list_select_related = ("apikey", "plan")
     search_fields = ("apikey__name", "apikey__prefix", "plan__name")
@@ -220,6 +224,14 @@ class ToolRuleAdmin(ServiceAdmin):
 
     def delete_model(self, request: HttpRequest, obj: ToolRule) -> None:
         services.tool_rule_delete(rule=obj, **acting(request))
+
+    @display(description="calls a day", ordering="calls_per_day")
+    def calls(self, rule: ToolRule) -> str:
+        return "unlimited" if rule.calls_per_day is None else f"{rule.calls_per_day:,}"
+
+    @display(description="changed", ordering="updated_at")
+    def updated(self, rule: ToolRule) -> str:
+        return moment(rule.updated_at)
 
     @display(description="key or plan")
     def holder(self, rule: ToolRule) -> str:

@@ -160,3 +160,14 @@ def test_a_command_gives_a_plan_its_rule_and_says_when_there_is_none(capsys):
         call_command("toolrule_set", "--plan", plan.name, "--delete")
     call_command("toolrule_set", "--plan", plan.name, "--no-tools")
     assert not load_terms(a_key(plan=plan).pk).enabled
+
+
+def test_lists_say_units_and_zones():
+    client = Client()
+    client.force_login(an_operator())
+    services.tool_rule_set(holder=a_plan(), changes={}, acting_user=None)
+    rules = client.get(reverse("admin:webtools_toolrule_changelist")).text
+    assert "unlimited" in rules
+    prices = client.get(reverse("admin:webtools_creditprice_changelist")).text
+    assert "2026-01-01 00:00 UTC" in prices
+    assert "$0.008" in prices
