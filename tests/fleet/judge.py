@@ -6,6 +6,7 @@ rolling restart   no request fails, whatever else; a 429 is its key's limit
 limits            tests/fleet/limits.py
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ OF_NGINX = "<center>nginx"
 UNREACHABLE = frozenset({CUT_OFF, PARTITION})
 # What a fleet's store may forget, or a holder come back to.
 FORGETFUL = frozenset({CUT_OFF, VALKEY_KILLED, PARTITION})
+
+# What `ledger_verify` says of a window. Its budget is of tokens, dollars or requests.
+_WINDOW = re.compile(r"window \w+\.\d+:(\w+):.*?([\d,]+), ledger ([\d,]+)$")
+_COLUMNS = {"tok": "charged_tokens", "usd": "cost_nanousd"}
 
 Row = Mapping[str, Any]
 
@@ -86,6 +91,28 @@ def judged(
         if not verdict.kept:
             found.violations.append(f"{one.kind.value} of {one.limit}: {verdict}")
     return judgement
+
+
+def forgiven(
+    difference: str, rows: Sequence[Row], incidents: Sequence[Incident], renew_s: float
+) -> bool:
+    """Return whether a window may be that far below the ledger: see docs/fleet.md.
+
+    After a failover of Valkey, and by what was settled at that time. Never above the ledger.
+    """
+    found = _WINDOW.search(difference)
+    if found is None:
+        return False
+    used, booked = (int(text.replace(",", "")) for text in found.groups()[1:])
+    blinds = _blinds([one for one in incidents if one.name != CUT_OFF], renew_s)
+    then = [
+        row
+        for row in rows
+        if any(blind.began <= row["settled_at"].timestamp() <= blind.ended for blind in blinds)
+    ]
+    column = _COLUMNS.get(found[1])
+    allowed = sum(row[column] for row in then) if column else len(then)
+    return 0 < booked - used <= allowed
 
 
 def failure(request: Request, limited: frozenset[int]) -> bool:

@@ -1,11 +1,12 @@
 """The judge of a fleet: who may fail when. The books themselves are judged by tests/chaos."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
 
 from tests.chaos.journal import Incident, Request
-from tests.fleet.judge import judged
+from tests.fleet.judge import forgiven, judged
 
 RESTART = Incident("rolling restart", 100.0, 120.0)
 CUT_OFF = Incident("gateway cut off", 100.0, 120.0)
@@ -56,3 +57,23 @@ def test_what_may_happen_passes(incident, request_):
 )
 def test_what_must_not_happen_does_not(incident, request_, says):
     assert any(says in violation for violation in violations(incident, **request_))
+
+
+ROW = {"settled_at": dt.datetime.fromtimestamp(110, dt.UTC), "charged_tokens": 50}
+PARTITION = Incident("network partitioned", 100.0, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("incident", "difference", "expected"),
+    [
+        pytest.param(PARTITION, "window k4.0:tok:72:a: used 1,000, ledger 1,050", True, id="it is"),
+        pytest.param(PARTITION, "window k4.0:tok:72: bucket 7 10, ledger 70", False, id="too far"),
+        pytest.param(PARTITION, "window k4.0:tok:72: bucket 7 20, ledger 10", False, id="above"),
+        pytest.param(PARTITION, "hour 7: tokens 10, ledger 20", False, id="a roll-up"),
+        pytest.param(
+            CUT_OFF, "window k4.0:tok:72: bucket 7 10, ledger 20", False, id="no failover"
+        ),
+    ],
+)
+def test_a_window_may_be_below_the_ledger_by_what_a_failover_forgot(incident, difference, expected):
+    assert forgiven(f"ledger_verify: {difference}", [ROW], [incident], renew_s=3) is expected
