@@ -25,12 +25,19 @@ class GatewayProcess:
     """Starts `python -m claudcode.server`, and stops that process and no other.
 
     `with GatewayProcess(installation, upstream_url, PING_AFTER_S="1") as gateway:` gives a `url`.
-    Named settings are passed as `CLAUDCODE_<NAME>`.
+    Named settings are passed as `CLAUDCODE_<NAME>`; `root` is where the code is.
     """
 
     def __init__(
-        self, installation: Installation, upstream_url: str, *, workers: int = 1, **settings: str
+        self,
+        installation: Installation,
+        upstream_url: str,
+        *,
+        workers: int = 1,
+        root: Path = ROOT,
+        **settings: str,
     ) -> None:
+        self._root = root
         self._environment = _environment(installation, upstream_url, settings)
         self._workers = workers
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,7 +74,7 @@ class GatewayProcess:
         command = [sys.executable, "-m", "claudcode.server", "--shutdown", "2"]
         command += ["--port", str(self.port), "--workers", str(self._workers)]
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log
+            command, cwd=self._root, env=self._environment, stdout=self._log, stderr=self._log
         )
         deadline = time.monotonic() + START_S
         while not self._serves():

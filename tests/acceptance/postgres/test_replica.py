@@ -109,8 +109,12 @@ def test_it_is_read_again_once_it_has_caught_up(developer, pair, gateway):
 def test_one_that_stops_is_not_missed(developer, pair, gateway):
     asks(developer, 1)
     pair.replica.stop()
-    assert requests_told(developer) == 1
-    wait_until(lambda: any(words in gateway.log() for words in SAID), 10)
+
+    def told() -> bool:
+        assert requests_told(developer) == 1
+        return any(words in gateway.log() for words in SAID)
+
+    wait_until(told, 20, every_s=1)
     assert "Over time" in page(developer)
     assert gauge(developer, "postgres_replica_up") == 0
     pair.replica.start()
