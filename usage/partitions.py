@@ -74,14 +74,19 @@ def make_ahead(now: dt.datetime | None = None, ahead: int | None = None) -> list
     Raises `Busy` where that would keep others waiting.
     """
     months = settings.LEDGER_MONTHS_AHEAD if ahead is None else ahead
-    return [_make(month) for month in missing_months(now or timezone.now(), months)]
+    missing = missing_months(now or timezone.now(), months)
+    return [name_of(month) for month in missing if _make(month)]
 
 
-def _make(month: dt.datetime) -> str:
+def _make(month: dt.datetime) -> bool:
+    """Make one month; return whether nobody else has done so meanwhile."""
     name, lower, upper = name_of(month), id_from(month), id_from(month_after(month))
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             claim()
+            cursor.execute("SELECT to_regclass(%s)", [name])
+            if cursor.fetchone()[0]:
+                return False
             cursor.execute(
                 f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
             )
@@ -96,7 +101,7 @@ def _make(month: dt.datetime) -> str:
         raise_if_busy(error)
         raise
     logger.info("made partition %s of the ledger", name)
-    return name
+    return True
 
 
 def claim() -> None:

@@ -86,6 +86,12 @@ class LedgerEntry(models.Model):
                 condition=~Q(status=ExchangeStatus.COMPLETED.value),
                 name="ledgerentry_trouble",
             ),
+            # Its filter for one kind of trouble, of which there may be none.
+            models.Index(
+                fields=("status", "settled_at"),
+                condition=~Q(status=ExchangeStatus.COMPLETED.value),
+                name="ledgerentry_status_settled",
+            ),
             # Cold start of a key's or a team's windows, out of the index alone; what one key did.
             models.Index(
                 fields=("apikey", "settled_at"),

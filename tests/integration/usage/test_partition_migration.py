@@ -16,7 +16,7 @@ from usage.verify import verify
 
 # Of a month that is made at once, and begins after the old table's end.
 LATER = month_after(month_after(month_after(NOW)))
-BEFORE, AFTER = ("usage", "0007_ledger_floor"), ("usage", "0008_partitions")
+BEFORE, AFTER = ("usage", "0008_status"), ("usage", "0009_partitions")
 
 
 def migrate(target):

@@ -197,6 +197,6 @@ def _locked(schema_editor, act):
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("usage", "0007_ledger_floor")]
+    dependencies = [("usage", "0008_status")]
 
     operations = [migrations.RunPython(partition, unite)]
