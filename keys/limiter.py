@@ -101,10 +101,7 @@ async def _not_settled(_shard: int, _exchange_id: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How an exchange is charged. `closing` is the JSON of `usage.core.event.Closing`.
-
-    `admitted_ms` is when the store let it in, by the store's clock; 0 if nobody knows.
-    """
+    """How an exchange is charged. `closing` is the JSON of `usage.core.event.Closing`."""
 
     shard: int
     exchange_id: str
@@ -113,7 +110,6 @@ class Settlement:
     tokens: int
     nanousd: int
     closing: bytes
-    admitted_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +285,6 @@ class Limiter:
                 settlement.closing,
                 settlement.scopes if whole else "",
                 settlement.opening if whole else b"",
-                settlement.admitted_ms,
                 *((before.tokens, before.nanousd, before.at_ms) if before else ()),
             ],
             replicated=True,

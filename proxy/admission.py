@@ -87,7 +87,6 @@ class Admission:
         asked.call.verdict = verdict
         if isinstance(verdict, Denied):
             raise rate_limited(verdict)
-        exchange.let_in_ms = verdict.now_ms
         self._settler.hold(exchange)
         return exchange
 

@@ -44,7 +44,6 @@ class Exchange:
     opening: bytes
     cache_read_weight_percent: int
     admitted_at_ms: int
-    let_in_ms: int = 0  # By the store's clock.
     digest: str | None = None
     original: Entry | None = None
     cache: CacheOutcome = CacheOutcome.BYPASS
@@ -132,7 +131,6 @@ class Exchange:
             tokens=closing.charged_tokens,
             nanousd=closing.cost_nanousd,
             closing=encode_closing(closing),
-            admitted_ms=self.let_in_ms,
         )
 
     def progress(self) -> Progress:

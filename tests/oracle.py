@@ -207,6 +207,7 @@ class Oracle:
         self.tombs: dict[str, Tomb] = {}
         self.unknown: dict[str, Lease] = {}  # In flight, and forgotten by the store.
         self.settled: dict[str, Lease] = {}
+        self.settled_here: set[str] = set()  # Since the store last lost everything.
         self.rows: dict[str, Row] = {}
         self.events: list[Event] = []
         self._order = 0
@@ -303,11 +304,15 @@ class Oracle:
         self, lease: Lease, tokens: int, nanousd: int, closing: bytes, now_ms: int, *, again: bool
     ) -> None:
         known = lease.exchange_id in self.leases or lease.exchange_id in self.tombs
+        charged = not known and lease.exchange_id in self.settled
+        if charged and again and lease.exchange_id not in self.settled_here:
+            return  # The ledger has it.
         anchors: frozenset[tuple[str, int]] = frozenset()
-        if known or not again:
+        if not charged:
             anchors = self._charge(lease, tokens, nanousd, now_ms)
-        if not known and not again:
+        if not known and not charged:
             self._count_again(lease, self.windows.values(), now_ms)
+        self.settled_here.add(lease.exchange_id)
         self.leases.pop(lease.exchange_id, None)
         self.tombs.pop(lease.exchange_id, None)
         self.unknown.pop(lease.exchange_id, None)
@@ -413,6 +418,7 @@ class Oracle:
             lease.holds, lease.progress = {}, None
             self.unknown[lease.exchange_id] = lease
         self.leases, self.tombs, self.events = {}, {}, []
+        self.settled_here = set()
         for window in self.windows.values():
             self.rebuild(window, now_ms)
 

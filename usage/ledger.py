@@ -7,7 +7,8 @@ The only module that writes the ledger and its roll-up. For each shard, and batc
     3  one statement: insert the rows, and add exactly what was inserted to the roll-up
     4  commit
     5  set `{sNN}:drained` to the last event read
-    6  trim the stream, but for what a window's cold start may still read
+    6  trim the stream, but for what a window's cold start may still read, and forget as long after
+       that its exchanges were settled: until then a settlement in doubt is not charged twice
     7  when all shards are done, add what they wrote to the roll-ups of dashboards (`usage.folding`)
 
 Killed before 4, nothing happened. Killed between 4 and 5, the batch is read again and inserts
@@ -238,6 +239,7 @@ def _trim(client: Redis) -> None:
         keep_from = (now_ms - settings.EVENTS_KEEP_S * 1000, 0)
         ms, sequence = min(_stream_id(drained), keep_from)
         pipeline.xtrim(events_key(shard), minid=f"{ms}-{sequence}", approximate=False)
+        pipeline.zremrangebyscore(f"{shard_tag(shard)}:settled", "-inf", f"({ms}")
     pipeline.execute()
 
 

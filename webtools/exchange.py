@@ -33,7 +33,6 @@ class ToolExchange:
     http_status: int = 0
     upstream_request_id: str = ""
     asked: bool = False
-    let_in_ms: int = 0  # By the store's clock.
     began: float = field(default_factory=time.monotonic)
     run: Run | None = None
 
@@ -79,7 +78,6 @@ class ToolExchange:
             tokens=closing.charged_tokens,
             nanousd=closing.cost_nanousd,
             closing=encode_closing(closing),
-            admitted_ms=self.let_in_ms,
         )
 
     def progress(self) -> Progress:

@@ -152,7 +152,6 @@ class WebTools:
             verdict = await self._wait(exchange, verdict)
         if isinstance(verdict, Denied):
             raise _denied(verdict)
-        exchange.let_in_ms = verdict.now_ms
         self._parts.settler.hold(exchange)
         return exchange, verdict
 

@@ -47,7 +47,7 @@ else
   idle_ms = now + (shape[4] + 1) * shape[3]
 end
 redis.call('HSET', tag .. 'c:' .. scope, shape[1], ARGV[3])
--- When this shard began to count, for settlements that do not know whether they were counted.
+-- When this shard began to count, for settlements by the release before.
 redis.call('SET', tag .. 'began', whole(now), 'NX')
 redis.call('ZADD', tag .. 'idle', whole(idle_ms + KEEP_IDLE_MS), shape[1])
 return 1

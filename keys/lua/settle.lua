@@ -4,16 +4,15 @@
 -- ARGV 1 now_ms or 0   2 exchange id   3 mode: settle | lost | again | void
 --      4 tokens   5 nano-dollars   6 closing
 --      7 scopes and 8 opening, for lost and again only
---      9 instant of its admission by this clock, for again; 0 if nobody knows
---      10 tokens, 11 nano-dollars and 12 instant of its abandonment, for lost, if the ledger has one
+--      9 tokens, 10 nano-dollars and 11 instant of its abandonment, for lost, if the ledger has one
 --
 -- settle: the ordinary case. Returns -1 and does nothing when the exchange is not known here.
--- lost: the caller knows that this exchange was never settled, so the store forgot it (a flush):
---       charge, count and record it from what the caller still has.
--- again: an earlier try may have gone through. An exchange still known is settled; otherwise the
---       event is appended once more (the ledger takes it once) and nothing is charged. But if windows
---       were loaded from the ledger since it was admitted, what the earlier try charged may be gone:
---       returns -1 and does nothing, for only the ledger can tell.
+-- again: an earlier try may have gone through. An exchange still known is settled; one that was settled
+--       here is recorded once more (the ledger takes it once) and charged nothing. Otherwise the store
+--       forgot it, or another server settled it before this one took over, or it was written to the
+--       ledger a while ago: returns -1 and does nothing, for only the ledger can tell.
+-- lost: the caller knows that this exchange is in no ledger: charge, count and record it from what the
+--       caller still has, unless it was settled here.
 -- void: the caller never learnt whether it was admitted, and relayed nothing: free it and record
 --       it, charged what is given (that is, nothing); nothing at all when it is not known.
 -- Returns {1, charged_at_ms, id of the event}, or {-1, now_ms, ''}.
@@ -21,26 +20,31 @@
 local now, exchange, mode = clock(ARGV[1]), ARGV[2], ARGV[3]
 local tokens, nanousd, closing = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local key = tag .. 'x:' .. exchange
-local x = redis.call('HMGET', key, 'k', 'h', 'o', 'at', 'ct', 'cn', 's')
+local x = redis.call('HMGET', key, 'k', 'h', 'o', 'at', 'ct', 'cn')
 local scopes, opening = x[1], x[3]
+
+-- Until the drain is past its event, which is then in the ledger, it is known that it was charged.
+local function settled(opening, scopes, anchors)
+  local event = record(exchange, now, opening, closing, scopes, anchors)
+  redis.call('ZADD', tag .. 'settled', string.match(event, '^%d+'), exchange)
+  return {1, now, event}
+end
 
 if not scopes then
   if mode == 'settle' or mode == 'void' then return {-1, now, ''} end
-  if mode == 'again' and not x[7] then
-    local began = tonumber(redis.call('GET', tag .. 'began') or '0')
-    if began > tonumber(ARGV[9]) and ARGV[9] ~= '0' then return {-1, now, ''} end
-  end
+  local charged = redis.call('ZSCORE', tag .. 'settled', exchange)
+  if mode == 'again' and not charged then return {-1, now, ''} end
   local anchors = ''
-  if mode == 'lost' then
+  if not charged then
     -- Windows that were loaded from the ledger count its abandonment, and its request.
-    local before = ARGV[10] and {tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])}
+    local before = ARGV[9] and {tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])}
     anchors = charge(ARGV[7], {}, tokens, nanousd, now, before)
     if not before then count_requests_again(ARGV[7], ARGV[8], now) end
     -- A renewal that crosses this one must not take the lease again.
     redis.call('HSET', key, 's', 1)
     redis.call('ZADD', tag .. 'tombs', whole(now + KEEP_SETTLED_MS), exchange)
   end
-  return {1, now, record(exchange, now, ARGV[8], closing, ARGV[7], anchors)}
+  return settled(ARGV[8], ARGV[7], anchors)
 end
 
 local before, holds = nil, {}
@@ -54,4 +58,4 @@ else
 end
 local anchors = charge(scopes, holds, tokens, nanousd, now, before)
 redis.call('DEL', key)
-return {1, now, record(exchange, now, opening, closing, scopes, anchors)}
+return settled(opening, scopes, anchors)

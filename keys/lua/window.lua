@@ -6,6 +6,8 @@
 --                           it is forgotten
 --   {s07}:idle              sorted set: window by the instant it may be dropped
 --   {s07}:events            stream of ledger events
+--   {s07}:settled           sorted set: exchange id that was settled, by the milliseconds of its
+--                           event's id; the drain drops it some time after it wrote the event
 --   {s07}:x:<exchange id>   hash: k scopes, h holds, o opening, i j estimates, c n t progress;
 --                           s alone: settled although it had been forgotten
 --   {s07}:c:<scope>         hash: f in flight, one field per window with its shape

@@ -204,7 +204,8 @@ def _front(folder: Path, net: Network) -> Program:
     config = place / "nginx.conf"
     gateways = [f"{net.address(name)}:{PORT}" for name in GATEWAYS]
     config.write_text(configuration(place, f"{net.address('front')}:{FRONT_PORT}", gateways))
-    words = [NGINX, "-p", str(place), "-c", str(config), "-g", "daemon off;"]
+    # One process: a worker would outlive a master that is killed at the end.
+    words = [NGINX, "-p", str(place), "-c", str(config), "-g", "daemon off; master_process off;"]
     return Program(
         "front",
         net.on("front", words),

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -183,8 +182,8 @@ async def test_to_settle_again_after_the_store_was_emptied(
             client, ledger, is_settled=is_settled, lease_ttl_ms=TTL_MS, now_ms=clock
         ) as limiter,
     ):
-        verdict = await admit(limiter)
-        settlement = replace(a_settlement(), admitted_ms=verdict.now_ms)
+        await admit(limiter)
+        settlement = a_settlement()
         await limiter.settle(settlement, again=False)  # Let its reply be lost.
         valkey.flushdb()
         clock.now_ms += 1
@@ -194,11 +193,38 @@ async def test_to_settle_again_after_the_store_was_emptied(
         assert len(told(valkey)) == events
 
 
+@pytest.mark.parametrize(
+    "known", [pytest.param(True, id="admission"), pytest.param(False, id="nothing")]
+)
+async def test_to_settle_again_what_a_replica_that_took_over_never_heard_of(limiter, valkey, known):
+    await limiter.peek(POLICY)
+    if known:
+        await admit(limiter)
+    before = {name: valkey.dump(name) for name in valkey.scan_iter()}
+    if not known:
+        await admit(limiter)
+    await limiter.settle(a_settlement(), again=False)  # Let its reply be lost.
+    valkey.flushdb()
+    for name, content in before.items():
+        valkey.restore(name, 0, content)
+    await limiter.settle(a_settlement(), again=True)
+    assert await standing(limiter) == (1, 70, 0, 0)
+    assert told(valkey) == [SETTLED]
+
+
+async def test_to_settle_as_lost_what_was_settled_charges_nothing_more(limiter, valkey):
+    await admit(limiter)
+    await limiter.settle(a_settlement(), again=False)
+    await limiter.settle_lost(a_settlement())
+    assert await standing(limiter) == (1, 70, 0, 0)
+    assert told(valkey) == [SETTLED, SETTLED]
+
+
 async def test_to_settle_again_what_was_charged_as_lost_charges_nothing_more(
     limiter, valkey, clock
 ):
-    verdict = await admit(limiter)
-    settlement = replace(a_settlement(), admitted_ms=verdict.now_ms)
+    await admit(limiter)
+    settlement = a_settlement()
     valkey.flushdb()
     clock.now_ms += 1
     await limiter.peek(POLICY)

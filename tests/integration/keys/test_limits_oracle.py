@@ -83,7 +83,11 @@ class LimiterMachine(RuleBasedStateMachine):
         self.now_ms, self.numbers = NOON_MS, 0
         self.oracle = Oracle(TTL_MS)
         self.limiter = Limiter(
-            valkey, self._history, lease_ttl_ms=TTL_MS, now_ms=lambda: self.now_ms
+            valkey,
+            self._history,
+            is_settled=self._is_settled,
+            lease_ttl_ms=TTL_MS,
+            now_ms=lambda: self.now_ms,
         )
         self.sweeping = valkey.register_script(source("sweep"))
         self.resetting = valkey.register_script(source("reset"))
@@ -91,6 +95,9 @@ class LimiterMachine(RuleBasedStateMachine):
 
     async def _history(self, limit, backlog):
         return self.oracle.past(limit, backlog.now_ms)
+
+    async def _is_settled(self, _shard, exchange_id):
+        return exchange_id in self.oracle.settled
 
     @initialize(
         limits=st.tuples(*(some_limits(scope) for scope in ("k1.0", "k2.0", "k3.0", "t1.0"))),
@@ -331,7 +338,8 @@ class LimiterMachine(RuleBasedStateMachine):
         self._compare_events()
         self._let_everything_go_idle()
         self.run(self.limiter.close())
-        assert set(self.run(self.valkey.keys())) <= {b"{s00}:events", b"{s00}:began"}
+        left = {name.removeprefix(b"{s00}:") for name in self.run(self.valkey.keys())}
+        assert left <= {b"events", b"settled", b"began"}
 
     def _let_everything_go_idle(self):
         # Leases end, then tombs, then windows; what is used at the end of a lease comes first.

@@ -427,6 +427,17 @@ def test_written_events_are_trimmed_in_the_end(db, valkey, settings):
     assert valkey.xlen("{s00}:events") <= 1
 
 
+def test_what_was_settled_is_known_until_its_event_was_drained(db, valkey, settings):
+    settings.EVENTS_KEEP_S = 0
+    append_event(valkey, an_opening(), a_closing())
+    [(stream_id, _fields)] = valkey.xrange("{s00}:events")
+    drained_ms = int(stream_id.partition(b"-")[0])
+    known = {"before": drained_ms - 1, "with it": drained_ms, "after": drained_ms + 1}
+    valkey.zadd("{s00}:settled", known)
+    ledger.drain()
+    assert valkey.zrange("{s00}:settled", 0, -1) == [b"with it", b"after"]
+
+
 def test_one_drain_is_bounded_and_leaves_the_rest_untrimmed_to_the_next(db, valkey, settings):
     settings.EVENTS_KEEP_S = 0
     settings.DRAIN_BATCH = 1
