@@ -2,15 +2,20 @@
 dark. Each page is loaded once and turned over, for loading is what takes the time.
 """
 
+from collections.abc import Iterator
+
 import pytest
 from cryptography.fernet import Fernet
 from django.apps import apps
 from django.urls import reverse
 from django.utils import timezone
 
+from keys.invalidation import EVERYTHING, publish
 from operators.alerts.core.rules import EPOCH, Finding, Kind, Subject
+from operators.alerts.models import AlertDelivery, AlertTarget
 from operators.alerts.raising import alerts_raise
 from operators.alerts.services import target_add
+from proxy.models import UpstreamAccount
 from proxy.services import upstream_add
 from tests.browser.conftest import LOOKS
 from tests.browser.test_accessibility import TAGS, axe  # noqa: F401
@@ -19,6 +24,7 @@ from tests.integration.operators.matrix import PAGES
 from tests.management import ApiClient
 from usage import ledger
 from usage.models import DeadLetter
+from webtools.models import TavilyAccount
 from webtools.services import tavily_account_ensure, tool_rule_set
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
@@ -42,8 +48,8 @@ RUN = """async (tags) => (await axe.run(document, { runOnly: tags })).violations
 
 
 @pytest.fixture
-def rows(a_developer, settings) -> None:
-    """A row of every table."""
+def rows(a_developer, settings) -> Iterator[None]:
+    """A row of every table; what the gateway would go by is taken away again."""
     settings.CREDENTIAL_KEYS = [Fernet.generate_key().decode()]
     assert a_developer().ask().status_code == 200
     ledger.drain()
@@ -60,6 +66,10 @@ def rows(a_developer, settings) -> None:
         shard=0, stream_id="1-1", fields={}, error="", found_at=timezone.now()
     )
     ApiClient()
+    yield
+    for model in (UpstreamAccount, TavilyAccount, AlertDelivery, AlertTarget, DeadLetter):
+        model.objects.all().delete()
+    publish(EVERYTHING)
 
 
 def addresses(table: str) -> list[str]:

@@ -3,8 +3,10 @@
 The first account serves Opus alone and is overloaded; the second serves everything.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -23,8 +25,8 @@ UPSTREAM_SECRET = "sk-ant-canary-of-an-account"
 OVERLOADED_MODEL = "claude-opus-4-6"
 
 
-@pytest.fixture(scope="package")
-def installation(engines: None, django_db_blocker) -> Iterator[Installation]:
+@pytest.fixture(scope="session")
+def shared_installation(engines: None, django_db_blocker) -> Iterator[Installation]:
     """Stores of its own: accounts hold for a whole installation."""
     name = f"claudcode_observed_{os.getpid()}"
     valkey_url = with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
@@ -32,62 +34,71 @@ def installation(engines: None, django_db_blocker) -> Iterator[Installation]:
         installation = Installation(database_url, valkey_url)
         with installation.valkey() as valkey:
             valkey.flushdb()
-        with (
-            django_db_blocker.unblock(),
-            installation.connected(),
-            override_settings(CREDENTIAL_KEYS=[CREDENTIAL_KEY]),
-        ):
+        with django_db_blocker.unblock(), _on(installation):
             installation.migrate()
-            yield installation
+        yield installation
 
 
-@pytest.fixture(scope="package")
-def simulator(installation: Installation) -> Iterator[SimulatorProcess]:
+@pytest.fixture(scope="session")
+def shared_simulator(
+    shared_installation: Installation, django_db_blocker
+) -> Iterator[SimulatorProcess]:
     """The account that answers; the overloaded one is beside it."""
     with SimulatorProcess() as fine, SimulatorProcess("--mark", "status=529") as overloaded:
-        upstream_add(
-            name="overloaded",
-            base_url=overloaded.url,
-            credential=UPSTREAM_SECRET,
-            models=[OVERLOADED_MODEL],
-            priority=1,
-            acting_user=None,
-        )
-        upstream_add(
-            name="fine",
-            base_url=fine.url,
-            credential=UPSTREAM_SECRET,
-            priority=2,
-            acting_user=None,
-        )
+        with django_db_blocker.unblock(), _on(shared_installation):
+            _add_account("overloaded", overloaded, models=[OVERLOADED_MODEL], priority=1)
+            _add_account("fine", fine, priority=2)
         yield fine
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def collector() -> Iterator[Collector]:
     """Where traces are sent."""
     with Collector() as collector:
         yield collector
 
 
-@pytest.fixture(scope="package")
-def gateway_settings(simulator: SimulatorProcess) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def gateway_settings(shared_simulator: SimulatorProcess) -> dict[str, str]:
     """What every gateway here is told."""
     return IMPATIENT | {
         "CREDENTIAL_KEYS": CREDENTIAL_KEY,
-        "TAVILY_STAND_IN_URL": simulator.url,
+        "TAVILY_STAND_IN_URL": shared_simulator.url,
     }
 
 
-@pytest.fixture(scope="package")
-def gateway(
-    installation: Installation, gateway_settings: dict[str, str], collector: Collector
+@pytest.fixture(scope="session")
+def shared_gateway(
+    shared_installation: Installation, gateway_settings: dict[str, str], collector: Collector
 ) -> Iterator[GatewayProcess]:
     """A gateway that tells what it does, soon."""
     settings = gateway_settings | {"TRACES_ENDPOINT": collector.endpoint}
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         environment.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=tests")
-        started = GatewayProcess(installation, "http://127.0.0.1:9", **settings)
+        started = GatewayProcess(shared_installation, "http://127.0.0.1:9", **settings)
     with started as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="module")
+def installation(shared_installation: Installation, django_db_blocker) -> Iterator[Installation]:
+    """The stores, with this process' ORM on them."""
+    with django_db_blocker.unblock(), _on(shared_installation):
+        yield shared_installation
+
+
+@contextlib.contextmanager
+def _on(installation: Installation) -> Iterator[None]:
+    with installation.connected(), override_settings(CREDENTIAL_KEYS=[CREDENTIAL_KEY]):
+        yield
+
+
+def _add_account(name: str, simulator: SimulatorProcess, **fields: Any) -> None:
+    upstream_add(
+        name=name,
+        base_url=simulator.url,
+        credential=UPSTREAM_SECRET,
+        acting_user=None,
+        **fields,
+    )

@@ -12,7 +12,8 @@ from tests.factories import a_team
 pytestmark = pytest.mark.django_db
 
 READ = {scope for scope in SCOPES if scope.endswith(":read")}
-DAILY = {"keys:write", "teams:write", "maintenance:write", "upstreams:operate", "alerts:operate"}
+DAILY = {"keys:write", "teams:write", "maintenance:write"}
+DAILY |= {"upstreams:operate", "webtools:operate", "alerts:operate"}
 
 
 def someone(role: Role) -> User:
