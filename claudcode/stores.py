@@ -141,7 +141,8 @@ def broker(url: str) -> dict[str, Any]:
         return _sentinel_broker(address)
     if parts.scheme == "unix":
         db = parse_qs(parts.query).get("db", ["0"])[0]
-        return {"CELERY_BROKER_URL": f"redis+socket://{parts.path}?virtual_host={db}"}
+        where = f"{parts.netloc}{parts.path}?virtual_host={db}"
+        return {"CELERY_BROKER_URL": f"redis+socket://{where}"}
     return {"CELERY_BROKER_URL": url}
 
 

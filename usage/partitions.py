@@ -68,6 +68,13 @@ def missing_months(now: dt.datetime, ahead: int) -> list[dt.datetime]:
     return [m for m in months if not any(lower <= ids[m] < upper for lower, upper in ranges)]
 
 
+def has_strays() -> bool:
+    """Return whether there are entries of no month: of clocks gone mad, or of a month not made."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {DEFAULT})")
+        return bool(cursor.fetchone()[0])
+
+
 def make_ahead(now: dt.datetime | None = None, ahead: int | None = None) -> list[str]:
     """Make the partitions that are missing up to `ahead` months from now; return their names.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from claudcode.celery import app
@@ -16,7 +17,8 @@ from proxy.accounts import NotDescribed
 from proxy.core.account import Account
 from proxy.credentials import CredentialUnreadable
 from proxy.models import Source, UpstreamAccount
-from usage import ledger
+from usage import ledger, partitions
+from usage.core.partition import DEFAULT
 from usage.models import DeadLetter
 
 ANSWER_S = 1.5
@@ -24,6 +26,7 @@ ANSWER_S = 1.5
 BEAT_S = 2.5
 UPSTREAM_SECONDS_MAX = 8.0
 LAG_S_WARN = 10.0
+MONTHS_AHEAD_MIN = 1
 WORKER = "Start it: celery -A claudcode worker --pool threads. Without it nothing is in the ledger."
 
 
@@ -66,6 +69,22 @@ def look_at_dead_letters() -> Iterator[Finding]:
     if count:
         advice = "The console shows them under Dead letters, each with the reason."
         yield warning("dead letters", f"{count} events are not in the ledger.", advice)
+
+
+def look_at_months() -> Iterator[Finding]:
+    """Look whether this month and the next have a partition, and entries that are in none."""
+    missing = partitions.missing_months(timezone.now(), MONTHS_AHEAD_MIN)
+    stray = partitions.has_strays()
+    if missing:
+        names = ", ".join(f"{month:%Y-%m}" for month in missing)
+        seen = f"Without a partition: {names}. Entries go to the one of what is of no month."
+        yield warning("ledger months", seen, "Run manage.py ledger_partitions make. Drains do so.")
+    if stray:
+        seen = f"Some entries are of no month that is there ({DEFAULT})."
+        advice = "Make the month, which moves them, or see whose clock is wrong: docs/ledger.md."
+        yield warning("ledger entries", seen, advice)
+    if not missing and not stray:
+        yield ok("ledger months", "This month and the next have their partitions.")
 
 
 def look_at_upstreams() -> Iterator[Finding]:

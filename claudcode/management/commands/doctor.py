@@ -57,6 +57,7 @@ def examine() -> list[Finding]:
         "postgres": {
             "upstream": running.look_at_upstreams,
             "dead letters": running.look_at_dead_letters,
+            "ledger months": running.look_at_months,
             "second factors": running.look_at_operators,
         },
         "valkey": {"worker": running.look_at_celery, "drain": running.look_at_drain},

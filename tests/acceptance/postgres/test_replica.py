@@ -108,6 +108,8 @@ def test_it_is_read_again_once_it_has_caught_up(developer, pair, gateway):
 
 def test_one_that_stops_is_not_missed(developer, pair, gateway):
     asks(developer, 1)
+    pair.wait_for_replica()
+    wait_until(lambda: requests_told(developer) == 1, 10, every_s=1)
     pair.replica.stop()
 
     def told() -> bool:
@@ -124,9 +126,8 @@ def test_one_that_was_promoted_is_no_replica_any_more(developer, pair, gateway):
     pair.wait_for_replica()
     assert pair.replica.ask("SELECT pg_promote(true, 60)")
     asks(developer, 1)
-    assert requests_told(developer) == 1
 
-    def told() -> bool:
+    def told() -> bool:  # Until the next look, a second at most, it is still taken for one.
         return requests_told(developer) == 1 and "it is no replica any more" in gateway.log()
 
     wait_until(told, 20, every_s=1)

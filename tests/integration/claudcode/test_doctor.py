@@ -1,20 +1,26 @@
 """`manage.py doctor` on stores that are well, away, silent, empty and set up wrong."""
 
+import datetime as dt
 import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
 from claudcode import env
 from claudcode.doctor import configured, running, stores
 from claudcode.doctor.findings import Finding, Level, look_all
 from tests import models_server
 from tests.acceptance.installation import new_database
+from tests.ledger_events import a_closing, an_opening, append_event
+from usage import ledger
+from usage.core.partition import id_from, month_after, month_of, name_of
 
 NOWHERE = "127.0.0.1:1"
 
@@ -159,6 +165,23 @@ def test_an_upstream_that_takes_the_credential_or_not(db, settings, answer, leve
         (found,) = running.look_at_upstreams()
     assert (found.level, len(upstream.asked)) == (level, 1)
     assert "a-credential" not in found.seen
+
+
+def test_a_ledger_with_its_months_is_well(db):
+    (found,) = running.look_at_months()
+    assert found.level is Level.OK
+
+
+def test_a_month_that_nobody_made_and_entries_of_none_are_warned_of(db, valkey):
+    next_month = name_of(month_after(month_of(dt.datetime.now(dt.UTC))))
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {next_month}")
+    gone_mad = UUID(int=id_from(dt.datetime(2090, 5, 17, tzinfo=dt.UTC)).int).hex
+    append_event(valkey, an_opening(exchange_id=gone_mad), a_closing())
+    ledger.drain()
+    missing, stray = running.look_at_months()
+    assert (missing.level, stray.level) == (Level.WARNING, Level.WARNING)
+    assert next_month[-7:].replace("_", "-") in missing.seen
 
 
 def test_operators_without_a_second_factor_are_named(db):

@@ -32,10 +32,11 @@ def announced(valkey):
     """What gateways are told, as a list of messages."""
     with valkey.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(CHANNEL)
-        pubsub.get_message(timeout=1)
+        pubsub.get_message(ignore_subscribe_messages=False, timeout=5)
 
         def messages():
-            return [message["data"] for message in iter(pubsub.get_message, None)]
+            valkey.publish(CHANNEL, "no more")
+            return list(iter(lambda: pubsub.get_message(timeout=5)["data"], b"no more"))
 
         yield messages
 

@@ -33,6 +33,7 @@ def test_without_a_postgres_url_every_query_is_refused(url):
     [
         ("unix:///run/v.sock?db=3", "redis+socket:///run/v.sock?virtual_host=3"),
         ("unix:///run/v.sock", "redis+socket:///run/v.sock?virtual_host=0"),
+        ("unix://me:word@/run/v.sock", "redis+socket://me:word@/run/v.sock?virtual_host=0"),
         ("redis://valkey:6379/2", "redis://valkey:6379/2"),
         ("", "memory://"),
         ("amqp://me:secret@rabbit//", "amqp://me:secret@rabbit//"),
