@@ -45,6 +45,7 @@ RANGES: tuple[tuple[str, str, float, float, str], ...] = (
     ("E031", "LEASE_RENEW_S", 1, 1200, "A third of LEASE_TTL_S is right."),
     ("E032", "SHARDS", 1, 100, "Choose it once: changing it empties every window."),
     ("E033", "CACHE_READ_WEIGHT_PERCENT", 0, 100, "Anthropic charges 10 percent."),
+    ("E052", "FAST_PERCENT", 100, 10_000, "Anthropic charged 600 percent for the first models."),
     ("E034", "COUNT_TOKENS_RPM", 1, 10**9, "Claude Code sends 25 in a second."),
     ("E035", "VALKEY_SECONDS_MAX", 0.01, 30, "A client waits this long for its 503."),
     ("E036", "POLICY_CACHE_ENTRIES_MAX", 1, 10**8, "One entry takes about 2 KB."),

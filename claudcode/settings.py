@@ -305,6 +305,11 @@ SHARDS = env.integer(
 CACHE_READ_WEIGHT_PERCENT = env.integer(
     "CLAUDCODE_CACHE_READ_WEIGHT_PERCENT", 10, "What a token read from a cache counts in budgets."
 )
+FAST_PERCENT = env.integer(
+    "CLAUDCODE_FAST_PERCENT",
+    600,
+    "What tokens of `speed: fast` cost, in percent of the model's price.",
+)
 COUNT_TOKENS_RPM = env.integer(
     "CLAUDCODE_COUNT_TOKENS_RPM", 3000, "Calls of `count_tokens` a minute, for each key."
 )

@@ -14,6 +14,7 @@ from keys.core.access import CatalogueModel, KeyPolicy
 from keys.core.limits import Admitted, Denied, Reason
 from keys.limiter import AdmissionUnknown, Limiter, LimiterUnavailable
 from proxy.call import Call, ClientGone
+from proxy.core.charge import price_ahead
 from proxy.core.denial import rate_limited
 from proxy.core.errors import Unavailable
 from proxy.core.habit import input_tokens_max, wanted
@@ -133,9 +134,15 @@ class Admission:
         call, policy, request, model = asked.call, asked.policy, asked.request, asked.model
         now_ms = time.time_ns() // 1_000_000
         habit = self._habits.of(policy.apikey_id, model.id)
-        price = asked.published.prices.price(model.id, request.body_bytes // 4, now_ms)
         most = input_tokens_max(request.body_bytes, asked.bounded, model.context_window_tokens)
-        hold = wanted(habit, request, price, input_tokens_max=most)
+        prices = asked.published.prices
+        hold = wanted(
+            habit,
+            request,
+            price_ahead(prices, request, model.id, request.body_bytes // 4, now_ms),
+            input_tokens_max=most,
+            price_most=price_ahead(prices, request, model.id, most, now_ms),
+        )
         exchange_id = call.request_id.removeprefix("req_")
         opening = Opening(
             exchange_id=exchange_id,
@@ -159,7 +166,7 @@ class Admission:
             request=request,
             wanted=hold,
             habit=habit,
-            prices=asked.published.prices,
+            prices=prices,
             opening=encode_opening(opening),
             cache_read_weight_percent=self._cache_read_weight_percent,
             admitted_at_ms=now_ms,

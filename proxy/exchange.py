@@ -10,12 +10,13 @@ from keys.core.access import CatalogueModel, KeyPolicy
 from keys.core.limits import Wanted
 from keys.limiter import Progress, Settlement
 from proxy.core.cache_entry import Entry
+from proxy.core.charge import cost_of
 from proxy.core.habit import Habit
 from proxy.core.meter import AnswerMeter, Metered, StreamMeter
 from proxy.core.request import MessagesRequest
 from proxy.trace import Trace
 from usage.core.event import Attempt, CacheOutcome, Closing, ExchangeStatus, encode_closing
-from usage.core.price import PriceBook, cost_nanousd
+from usage.core.price import PriceBook
 from usage.core.tokens import TokenUsage, weigh
 
 # How fast Claude writes, about: what an answer nobody saw is taken to have produced when its
@@ -89,7 +90,7 @@ class Exchange:
             attempts=self.attempts,
             cache=self.cache,
             cache_source=self.cache_source,
-            usage=metered.usage,
+            usage=metered.all_usage,
             charged_tokens=tokens,
             cost_nanousd=nanousd,
             saved_tokens=0,
@@ -104,9 +105,8 @@ class Exchange:
         """Return what the answer is worth in tokens and nano-dollars when upstream makes it."""
         if self.original is not None:
             return self.original.charged_tokens, self.original.cost_nanousd
-        usage = metered.usage
-        price = self.prices.price(self.model.id, usage.prompt_tokens, self.admitted_at_ms)
-        return weigh(usage, self.cache_read_weight_percent), cost_nanousd(usage, price)
+        cost = cost_of(self.prices, self.request, self.model.id, metered, self.admitted_at_ms)
+        return weigh(metered.all_usage, self.cache_read_weight_percent), cost
 
     def _lessened(self, closing: Closing) -> Closing:
         """Return the charge for an answer that upstream made for somebody else."""

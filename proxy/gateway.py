@@ -31,7 +31,13 @@ from proxy.core.errors import (
     Unauthorized,
     Unavailable,
 )
-from proxy.core.request import Parsed, input_bounded, messages_request, parse_body
+from proxy.core.request import (
+    MessagesRequest,
+    Parsed,
+    input_bounded,
+    messages_request,
+    parse_body,
+)
 from proxy.core.selection import affinity
 from proxy.exchange import Exchange
 from proxy.flights import Flights
@@ -140,6 +146,7 @@ class Gateway:
         told = b"x-claude-code-session-id" in call.headers
         request = messages_request(parsed, prefixed=not told and len(published.accounts) > 1)
         model = self.permit(policy, published, request.model)
+        self._permit_others(policy, published, request)
         return Asked(
             call=call,
             policy=policy,
@@ -224,6 +231,17 @@ class Gateway:
                 f" It may use: {', '.join(allowed[:20]) or 'none'}."
             )
         return found
+
+    def _permit_others(
+        self, policy: KeyPolicy, published: Published, request: MessagesRequest
+    ) -> None:
+        """Raise `Forbidden` for models that upstream would ask beside the one that answers."""
+        if request.own_fallbacks and policy.models:
+            raise Forbidden(
+                "This API key may not leave the choice of fallbacks to the upstream. Name them."
+            )
+        for model in (*request.fallbacks, *request.advisers):
+            self.permit(policy, published, model)
 
     async def show_limits(self, call: Call) -> None:
         """Let the answer carry the limits of the key, if there is one and they can be read."""

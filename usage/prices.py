@@ -2,6 +2,8 @@
 
 import datetime as dt
 
+from django.conf import settings
+
 from usage import models
 from usage.core.price import Price, PriceBook
 
@@ -10,7 +12,8 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def load_price_book() -> PriceBook:
     """Return every price there is. Synchronous, one query; whoever calls it keeps the book."""
-    return PriceBook(tuple(_price(row) for row in models.Price.objects.order_by("pk")))
+    prices = tuple(_price(row) for row in models.Price.objects.order_by("pk"))
+    return PriceBook(prices, settings.FAST_PERCENT)
 
 
 def _price(row: models.Price) -> Price:

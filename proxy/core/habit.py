@@ -47,11 +47,13 @@ def wanted(
     price: Price,
     *,
     input_tokens_max: int,
+    price_most: Price,
 ) -> Wanted:
     """Return what to set aside for `request`.
 
     Soft: the input by the habit's ratio, the output `min(max_tokens, usual)`. Strict: `max_tokens`
-    and `input_tokens_max`, no fewer tokens than the body can hold.
+    and `input_tokens_max`, no fewer tokens than the body can hold, at `price_most`, the price of a
+    prompt of that length, if it is dearer.
     """
     input_tokens = min(TOKENS_MAX, int(request.body_bytes / habit.body_bytes_per_token) + 1)
     usual = int(habit.output_tokens + 2 * habit.output_spread_tokens) + 1
@@ -61,8 +63,8 @@ def wanted(
         tokens=input_tokens + output_tokens,
         tokens_strict=input_tokens_max + output_most,
         nanousd=input_tokens * price.input_nanousd + output_tokens * price.output_nanousd,
-        nanousd_strict=input_tokens_max * price.input_nanousd_max
-        + output_most * price.output_nanousd_max,
+        nanousd_strict=input_tokens_max * max(price.input_nanousd_max, price_most.input_nanousd_max)
+        + output_most * max(price.output_nanousd_max, price_most.output_nanousd_max),
         input_tokens=input_tokens,
         input_nanousd=input_tokens * price.input_nanousd,
     )

@@ -5,10 +5,15 @@ are cumulative and replace; adding would bill twice, the maximum would be wrong 
 Until a `message_delta` came, output is estimated from what was relayed (`proxy.core.estimate`),
 times the ratio that the key's answers from this model usually have to such estimates.
 
+What upstream spent beside the answer it tells apart, by iteration: the summary of a long
+conversation, the advice of another model. Those counts are not in `usage` itself, so they are kept
+beside it, by model.
+
 A meter never raises into the relay: what it cannot read it stops reading, and its counts are
 marked estimated. They are exact only when upstream stated both input and output.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,20 +26,35 @@ from usage.core.tokens import TokenUsage
 # What ends an answer of itself, and the blocks that act on nothing: such answers may be kept.
 STOP_REASONS = frozenset({"end_turn", "stop_sequence", "max_tokens"})
 PLAIN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking"})
+# Iterations whose counts are in the usage of the answer. Of a kind that is not known we take it
+# that they are not: no token is free.
+INSIDE = frozenset({"message", "fallback_message"})
 # A whole answer that is not a stream is at most some hundred kilobytes of text; beyond this it is
 # still relayed, but no longer kept for counting.
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
+COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation_1h_input_tokens",
+    "cache_read_input_tokens",
+    "web_search_requests",
+)
 # A model's name has 30.
 WORD_LENGTH_MAX = 256
 # Bytes in a token of an answer that could not be read: a little under the usual four, as JSON.
 ANSWER_BYTES_PER_TOKEN = 3.8
 
 
+Beside = tuple[tuple[str, TokenUsage], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Metered:
     """What the meter knows. `estimated` when a count is ours; `whole` when the answer ended well.
 
-    `reported` is false while upstream has not said what the input was.
+    `reported` is false while upstream has not said what the input was. `beside` is what was used
+    and is not in `usage`, by the model that used it, "" for the one that answered.
     """
 
     usage: TokenUsage
@@ -45,6 +65,16 @@ class Metered:
     reported: bool
     whole: bool
     message_id: str = ""
+    speed: str = ""
+    beside: Beside = ()
+    # By iteration, so that a model which stood in is known; its name, "" if none did.
+    itemized: bool = False
+    stood_in: str = ""
+
+    @property
+    def all_usage(self) -> TokenUsage:
+        """The counts of everything, whichever model it was."""
+        return _sum((self.usage, *(usage for _model, usage in self.beside)))
 
 
 class StreamMeter:
@@ -57,6 +87,8 @@ class StreamMeter:
         "_broken",
         "_final",
         "_input_stated",
+        "_iterations",
+        "_speed",
         "error_type",
         "message_id",
         "model",
@@ -71,6 +103,8 @@ class StreamMeter:
         self._broken = False
         self._final = False
         self._input_stated = False
+        self._iterations: Iterations | None = None
+        self._speed = ""
         self.usage: TokenUsage | None = None
         self.message_id = ""
         self.model = ""
@@ -105,6 +139,8 @@ class StreamMeter:
             reported=self._input_stated,
             whole=self.whole,
             message_id=self.message_id,
+            speed=self._speed,
+            **_itemized(self._iterations),
         )
 
     def _note(self, frame: bytes) -> None:
@@ -145,6 +181,8 @@ class StreamMeter:
 
     def _overlay(self, usage: TokenUsage, reported: dict[str, Any]) -> None:
         self.usage = overlay(usage, reported)
+        self._speed = _word(reported.get("speed")) or self._speed
+        self._iterations = iterations(reported) or self._iterations
         self._input_stated = self._input_stated or _states(reported, "input_tokens")
 
 
@@ -186,6 +224,7 @@ class AnswerMeter:
         try:
             message = orjson.loads(self.body)
             usage = overlay(TokenUsage(), message["usage"])
+            itemized = _itemized(iterations(message["usage"]))
             stated = _states(message["usage"], "input_tokens", "output_tokens")
         except (ValueError, TypeError, KeyError, AttributeError):
             stated = False
@@ -202,7 +241,52 @@ class AnswerMeter:
             reported=True,
             whole=True,
             message_id=_word(message.get("id")),
+            speed=_word(message["usage"].get("speed")),
+            **itemized,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Iterations:
+    """What the iterations of an answer tell that its usage does not."""
+
+    beside: Beside
+    stood_in: str
+
+
+def iterations(reported: dict[str, Any]) -> Iterations | None:
+    """Return what `reported` says by iteration, `None` when it does not.
+
+    Raises as `overlay` does.
+    """
+    entries = reported.get("iterations")
+    if not entries:
+        return None
+    beside: dict[str, TokenUsage] = {}
+    stood_in = ""
+    for entry in entries:
+        kind, model = entry.get("type"), _word(entry.get("model"))
+        if kind == "fallback_message":
+            stood_in = model
+        if kind not in INSIDE:
+            used = overlay(TokenUsage(), entry)
+            beside[model] = _sum((beside[model], used)) if model in beside else used
+    return Iterations(tuple(beside.items()), stood_in)
+
+
+def _itemized(found: Iterations | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {"itemized": True, "beside": found.beside, "stood_in": found.stood_in}
+
+
+def _sum(usages: Iterable[TokenUsage]) -> TokenUsage:
+    first, *others = usages
+    for other in others:
+        first = replace(
+            first, **{name: getattr(first, name) + getattr(other, name) for name in COUNTS}
+        )
+    return first
 
 
 def overlay(usage: TokenUsage, reported: dict[str, Any]) -> TokenUsage:

@@ -18,9 +18,11 @@ MODEL_LENGTH_MAX = 256
 # token. What follows is looked for in large bodies alone, so that others do not pay for it.
 VALUES_MAX = 2_000_000
 WEIGHED_BYTES_MIN = 4 * 1024 * 1024
+# In place of a list: upstream chooses by which models the first one is replaced.
+OWN_FALLBACKS = "default"
 # What decides about access and money. Twice in one body, upstream might obey the one we did not
 # read, so such a body is refused.
-DECISIVE = ("model", "max_tokens")
+DECISIVE = ("model", "max_tokens", "speed", "fallbacks", "tools")
 _DECISIVE_QUOTED = tuple(b'"%s"' % name.encode() for name in DECISIVE)
 # A letter or underscore written as an escape can hide a second `model`; no client writes such.
 _HIDDEN_LETTER = re.compile(rb"\\u00(?:6|7|5[fF])")
@@ -34,6 +36,7 @@ _UNBOUNDED_INPUT = (
     b'"container_upload"',
     b'"mcp_servers"',
     b'"search_result"',
+    b'"thread"',
 )
 _SERVER_TOOL = re.compile(rb'_20\d{6}"')
 # What any of them can be written with, as escapes.
@@ -57,7 +60,10 @@ class Parsed:
 class MessagesRequest:
     """What the gateway knows of a request: the fields it read, and the size of the whole.
 
-    `prefix` is a digest of what stays the same while the conversation grows, empty if nobody asks.
+    `max_tokens` is the most that any model it names may write. `prefix` is a digest of what stays
+    the same while the conversation grows, empty if nobody asks. `fast` asks for the speed that
+    costs more. `fallbacks` are models that upstream asks when the first declines, `advisers` those
+    whose advice it may seek; `own_fallbacks` leaves that choice to upstream.
     """
 
     model: str
@@ -65,6 +71,10 @@ class MessagesRequest:
     max_tokens: int
     body_bytes: int
     prefix: bytes = b""
+    fast: bool = False
+    fallbacks: tuple[str, ...] = ()
+    advisers: tuple[str, ...] = ()
+    own_fallbacks: bool = False
 
 
 def read_messages(body: bytes) -> MessagesRequest:
@@ -78,12 +88,18 @@ def messages_request(parsed: Parsed, *, prefixed: bool = True) -> MessagesReques
     streamed = fields.get("stream", False)
     if not isinstance(streamed, bool) and streamed is not None:
         raise BadRequest("stream: must be true or false.")
+    substitutes = _substitutes(fields)
+    most = [entry["max_tokens"] for entry in substitutes if _is_count(entry.get("max_tokens"))]
     return MessagesRequest(
         model=_model(fields),
         streamed=bool(streamed),
-        max_tokens=_max_tokens(fields),
+        max_tokens=max(_max_tokens(fields), *most) if most else _max_tokens(fields),
         body_bytes=len(parsed.body),
         prefix=stable_prefix(fields) if prefixed else b"",
+        fast=any(entry.get("speed") == "fast" for entry in (fields, *substitutes)),
+        fallbacks=tuple(_model(entry) for entry in substitutes),
+        advisers=_advisers(fields),
+        own_fallbacks=fields.get("fallbacks") == OWN_FALLBACKS,
     )
 
 
@@ -142,15 +158,36 @@ def _model(fields: dict[str, Any]) -> str:
     return model
 
 
+def _substitutes(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    given = fields.get("fallbacks")
+    if not given or given == OWN_FALLBACKS:
+        return []
+    if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
+        raise BadRequest('fallbacks: Input should be a list of objects, or "default"')
+    return given
+
+
+def _advisers(fields: dict[str, Any]) -> tuple[str, ...]:
+    # Of the tools there are, an adviser alone names a model; what comes later may do so too.
+    tools = fields.get("tools")
+    if not isinstance(tools, list):
+        return ()
+    return tuple(_model(tool) for tool in tools if isinstance(tool, dict) and "model" in tool)
+
+
 def _max_tokens(fields: dict[str, Any]) -> int:
     if "max_tokens" not in fields:
         raise BadRequest("max_tokens: Field required")
     max_tokens = fields["max_tokens"]
-    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int):
+    if not _is_count(max_tokens):
         raise BadRequest("max_tokens: Input should be a valid integer")
     if max_tokens < 0:
         raise BadRequest("max_tokens: must not be negative")
-    return max_tokens
+    return int(max_tokens)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _refuse_duplicates(body: bytes) -> None:

@@ -5,14 +5,24 @@ is a whole number and a product of counts and rates is exact.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
+from typing import Any
 
 from keys.core.access import undated
 from usage.core.tokens import TokenUsage
 
 NANOUSD_PER_USD = 1_000_000_000
+TOKEN_RATES = (
+    "input_nanousd",
+    "output_nanousd",
+    "cache_creation_nanousd",
+    "cache_creation_1h_nanousd",
+    "cache_read_nanousd",
+)
+# What Anthropic took for the first models with fast mode.
+FAST_PERCENT = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,13 @@ class Price:
     cache_read_nanousd: int
     web_search_nanousd: int
     us_percent: int = 100
+
+    def at_percent(self, percent: int) -> "Price":
+        """Return the price with each token at that many percent; searches stay what they cost."""
+        rates: dict[str, Any] = {
+            name: _percent(getattr(self, name), percent) for name in TOKEN_RATES
+        }
+        return replace(self, **rates)
 
     @property
     def input_nanousd_max(self) -> int:
@@ -86,22 +103,25 @@ class _PriceLists:
 class PriceBook:
     """Every price there is. A model without one costs as the dearest known, never nothing.
 
-    An exchange asks twice, so a look-up is two bisections in an index that is made once.
+    `fast_percent` is what tokens of `speed: fast` cost, in percent of the others. An exchange asks
+    twice, so a look-up is two bisections in an index that is made once.
     """
 
     prices: tuple[Price, ...]
+    fast_percent: int = FAST_PERCENT
 
-    def price(self, model: str, prompt_tokens: int, at_ms: int) -> Price:
+    def price(self, model: str, prompt_tokens: int, at_ms: int, *, fast: bool = False) -> Price:
         """Return the price of `model` in force at `at_ms` for a prompt of that length.
 
         A dated snapshot without a price of its own costs what its model does.
         Raises `LookupError` when the book has no price at all.
         """
-        return (
+        found = (
             self._in_force(model, prompt_tokens, at_ms)
             or self._in_force(undated(model), prompt_tokens, at_ms)
             or self._dearest(prompt_tokens, at_ms)
         )
+        return found.at_percent(self.fast_percent) if fast else found
 
     @cached_property
     def _models(self) -> dict[str, _PriceLists]:

@@ -131,6 +131,26 @@ def test_403_for_a_model_the_key_has_no_access_to(a_developer, path, models, mod
     assert answer.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"fallbacks": [{"model": "claude-opus-4-6"}]}, id="as a fallback"),
+        pytest.param({"fallbacks": "default"}, id="as a fallback of upstream's choice"),
+        pytest.param(
+            {
+                "tools": [
+                    {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-6"}
+                ]
+            },
+            id="as an adviser",
+        ),
+    ],
+)
+def test_403_for_a_model_that_is_asked_beside(a_developer, fields):
+    answer = a_developer(models=["claude-haiku-4-5"]).post("/v1/messages", json=QUESTION | fields)
+    error(answer, 403, "permission_error")
+
+
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/messages/nothing", "/v1"])
 def test_404_for_no_such_path(developer, path):
     assert path in error(developer.post(path), 404, "not_found_error")

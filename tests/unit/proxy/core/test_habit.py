@@ -18,17 +18,23 @@ def an_answer(output_tokens=100, input_tokens=1000, **counts):
 
 
 def test_a_first_request_holds_a_quarter_of_its_bytes_and_its_max_tokens():
-    hold = wanted(Habit(), a_request(), PRICE, input_tokens_max=5000)
+    hold = wanted(Habit(), a_request(), PRICE, price_most=PRICE, input_tokens_max=5000)
     assert (hold.input_tokens, hold.tokens) == (1001, 1001 + 500)
     # In nano-dollars: 1,000 an input token, 5,000 an output token.
     assert (hold.input_nanousd, hold.nanousd) == (1001 * 1000, 1001 * 1000 + 500 * 5000)
 
 
 def test_a_strict_hold_is_the_most_that_can_be_used():
-    hold = wanted(Habit(), a_request(), PRICE, input_tokens_max=5000)
+    hold = wanted(Habit(), a_request(), PRICE, price_most=PRICE, input_tokens_max=5000)
     assert hold.tokens_strict == 5000 + 500
     # The dearest way in is a cache written for an hour, at 2,000.
     assert hold.nanousd_strict == 5000 * 2000 + 500 * 5000
+
+
+def test_a_strict_hold_is_priced_as_the_longest_prompt_it_may_be():
+    longer = Price("claude-haiku-4-5", 0, 100, 3_000, 9_000, 3_000, 4_000, 300, 0)
+    hold = wanted(Habit(), a_request(), PRICE, price_most=longer, input_tokens_max=5000)
+    assert hold.nanousd_strict == 5000 * 4000 + 500 * 9000
 
 
 @pytest.mark.parametrize(
@@ -40,12 +46,16 @@ def test_a_strict_hold_is_the_most_that_can_be_used():
 )
 def test_no_more_is_held_than_answers_usually_take(max_tokens, held):
     habit = Habit(output_tokens=100, output_spread_tokens=10)
-    hold = wanted(habit, a_request(max_tokens=max_tokens), PRICE, input_tokens_max=5000)
+    hold = wanted(
+        habit, a_request(max_tokens=max_tokens), PRICE, price_most=PRICE, input_tokens_max=5000
+    )
     assert hold.tokens - hold.input_tokens == held
 
 
 def test_an_endless_max_tokens_stays_countable():
-    hold = wanted(Habit(), a_request(max_tokens=2**64 - 1), PRICE, input_tokens_max=10**6)
+    hold = wanted(
+        Habit(), a_request(max_tokens=2**64 - 1), PRICE, price_most=PRICE, input_tokens_max=10**6
+    )
     assert hold.tokens_strict == TOKENS_MAX + 10**6
     assert hold.nanousd_strict < 2**53
 

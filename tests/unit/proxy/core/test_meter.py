@@ -226,3 +226,56 @@ def test_a_huge_answer_is_not_kept():
 def test_overlay_leaves_what_is_not_reported():
     usage = TokenUsage(input_tokens=1, output_tokens=2, cache_read_input_tokens=3)
     assert overlay(usage, {"output_tokens": 9}) == TokenUsage(1, 9, cache_read_input_tokens=3)
+
+
+ADVICE = {"type": "advisor_message", "model": "claude-opus-4-6"}
+SUMMARY = {"type": "compaction"}
+ITERATIONS = [
+    {"type": "message", "input_tokens": 11, "output_tokens": 6},
+    SUMMARY | {"input_tokens": 500, "output_tokens": 40, "cache_read_input_tokens": 3},
+    ADVICE | {"input_tokens": 100, "output_tokens": 20},
+    ADVICE | {"input_tokens": 100, "output_tokens": 20},
+]
+BESIDE = (
+    ("", TokenUsage(input_tokens=500, output_tokens=40, cache_read_input_tokens=3)),
+    ("claude-opus-4-6", TokenUsage(input_tokens=200, output_tokens=40)),
+)
+
+
+def an_answer(**usage):
+    meter = AnswerMeter(None)
+    meter.feed(json.dumps({"model": "claude-haiku-4-5", "usage": usage}).encode())
+    meter.end()
+    return meter.metered(RATIO)
+
+
+def a_stream(**usage):
+    return metered(start(input_tokens=11, output_tokens=1), last(**usage), STOP)
+
+
+@pytest.mark.parametrize("answered", [an_answer, a_stream])
+def test_what_is_used_beside_the_answer_is_counted(answered):
+    found = answered(input_tokens=11, output_tokens=6, iterations=ITERATIONS)
+    assert found.usage == TokenUsage(input_tokens=11, output_tokens=6)
+    assert found.beside == BESIDE
+    assert found.all_usage == TokenUsage(
+        input_tokens=711, output_tokens=86, cache_read_input_tokens=3
+    )
+
+
+@pytest.mark.parametrize("answered", [an_answer, a_stream])
+def test_a_model_that_stood_in_is_known(answered):
+    stood_in = {"type": "fallback_message", "model": "claude-opus-4-6", "output_tokens": 6}
+    found = answered(input_tokens=11, output_tokens=6, iterations=[stood_in])
+    assert (found.itemized, found.stood_in, found.beside) == (True, "claude-opus-4-6", ())
+
+
+def test_the_speed_is_known_to_the_end():
+    found = metered(start(input_tokens=11, speed="fast"), last(output_tokens=6), STOP)
+    assert found.speed == "fast"
+
+
+@pytest.mark.parametrize("iterations", ["x", [1], [{"type": "compaction", "input_tokens": "7"}]])
+def test_iterations_that_cannot_be_read_make_an_estimate(iterations):
+    assert a_stream(output_tokens=6, iterations=iterations).estimated
+    assert an_answer(input_tokens=1, output_tokens=6, iterations=iterations).estimated

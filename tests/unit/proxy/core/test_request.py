@@ -126,6 +126,7 @@ def test_counting_needs_the_rest(body):
         pytest.param(a_body(messages=[{"type": "document"}]), False, id="a document"),
         pytest.param(a_body(container={"id": "x"}), False, id="a container"),
         pytest.param(a_body(mcp_servers=[]), False, id="a connector"),
+        pytest.param(a_body(thread={"type": "continue"}), False, id="what upstream remembers"),
         pytest.param(a_body(tools=[{"type": "web_search_20250305"}]), False, id="a server tool"),
         pytest.param(rb'{"type":"im\u0061ge"}', False, id="an escaped picture"),
         pytest.param(rb'{"type":"web_search\u005f20250305"}', False, id="an escaped server tool"),
@@ -134,3 +135,55 @@ def test_counting_needs_the_rest(body):
 )
 def test_input_is_bounded_by_the_body_only_without_anything_by_reference(body, bounded):
     assert input_bounded(body) is bounded
+
+
+OPUS = "claude-opus-4-6"
+
+
+@pytest.mark.parametrize(
+    ("fields", "known"),
+    [
+        pytest.param({"speed": "fast"}, {"fast": True}, id="speed"),
+        pytest.param({"speed": "standard"}, {"fast": False}, id="the usual speed"),
+        pytest.param({"fallbacks": [{"model": OPUS}]}, {"fallbacks": (OPUS,)}, id="a fallback"),
+        pytest.param(
+            {"fallbacks": [{"model": OPUS, "speed": "fast"}]}, {"fast": True}, id="a fast fallback"
+        ),
+        pytest.param(
+            {"fallbacks": [{"model": OPUS, "max_tokens": 9000}]},
+            {"max_tokens": 9000},
+            id="a fallback that may write more",
+        ),
+        pytest.param({"fallbacks": "default"}, {"own_fallbacks": True}, id="any fallback"),
+        pytest.param(
+            {"tools": [{"name": "a"}, {"type": "advisor_20260301", "model": OPUS}]},
+            {"advisers": (OPUS,)},
+            id="an adviser",
+        ),
+        pytest.param({"tools": None, "fallbacks": None}, {"advisers": ()}, id="nobody"),
+    ],
+)
+def test_what_else_costs_is_read(fields, known):
+    found = read_messages(a_body(**fields))
+    assert {name: getattr(found, name) for name in known} == known
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"fallbacks": "claude-opus-4-6"}, id="a word"),
+        pytest.param({"fallbacks": ["claude-opus-4-6"]}, id="a list of words"),
+        pytest.param({"fallbacks": [{}]}, id="no model"),
+        pytest.param({"tools": [{"model": ["claude-opus-4-6"]}]}, id="a list for a model"),
+    ],
+)
+def test_other_models_that_cannot_be_read_are_refused(fields):
+    with pytest.raises(BadRequest):
+        read_messages(a_body(**fields))
+
+
+@pytest.mark.parametrize("name", [b"speed", b"fallbacks", b"tools"])
+def test_what_else_costs_is_not_given_twice(name):
+    body = a_body()[:-1] + b',"%b":null,"%b":null}' % (name, name)
+    with pytest.raises(BadRequest, match="more than once"):
+        read_messages(body)
