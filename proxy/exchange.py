@@ -20,7 +20,7 @@ from usage.core.price import PriceBook
 from usage.core.tokens import TokenUsage, weigh
 
 # How fast Claude writes, about: what an answer nobody saw is taken to have produced when its
-# client leaves before a non-streaming answer comes.
+# client leaves before a non-streaming answer comes, or before hidden thinking is counted.
 OUTPUT_TOKENS_PER_S = 60
 # Nothing reached upstream, or it refused.
 NOTHING_USED = Metered(TokenUsage(), "", "", "", estimated=False, reported=True, whole=False)
@@ -149,7 +149,13 @@ class Exchange:
             return NOTHING_USED
         if self.meter is None:
             return NOTHING_USED if status is ExchangeStatus.UPSTREAM_ERROR else self._unseen()
-        metered = self._bounded(self.meter.metered(self.habit.output_ratio))
+        metered = self.meter.metered(self.habit.output_ratio)
+        if metered.estimated and metered.hidden:
+            # Else whoever leaves before the last event would have all thinking for nothing.
+            usage = metered.usage
+            written = max(usage.output_tokens, self._written_since(self.first_byte))
+            metered = replace(metered, usage=replace(usage, output_tokens=written))
+        metered = self._bounded(metered)
         if metered.reported:
             return metered
         usage = replace(metered.usage, input_tokens=self.wanted.input_tokens)
@@ -172,7 +178,10 @@ class Exchange:
 
     def _written(self) -> int:
         usual = self.wanted.tokens - self.wanted.input_tokens
-        return min(usual, int((time.monotonic() - self.began) * OUTPUT_TOKENS_PER_S))
+        return min(usual, self._written_since(self.began))
+
+    def _written_since(self, instant: float | None) -> int:
+        return 0 if instant is None else int((time.monotonic() - instant) * OUTPUT_TOKENS_PER_S)
 
     def _since(self, instant: float | None) -> int | None:
         return None if instant is None else round((instant - self.began) * 1000)

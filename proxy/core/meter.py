@@ -25,7 +25,8 @@ from usage.core.tokens import TokenUsage
 
 # What ends an answer of itself, and the blocks that act on nothing: such answers may be kept.
 STOP_REASONS = frozenset({"end_turn", "stop_sequence", "max_tokens"})
-PLAIN_BLOCKS = frozenset({"text", "thinking", "redacted_thinking"})
+THINKING = frozenset({"thinking", "redacted_thinking"})
+PLAIN_BLOCKS = THINKING | {"text"}
 # Iterations whose counts are in the usage of the answer. Of a kind that is not known we take it
 # that they are not: no token is free.
 INSIDE = frozenset({"message", "fallback_message"})
@@ -70,6 +71,8 @@ class Metered:
     # By iteration, so that a model which stood in is known; its name, "" if none did.
     itemized: bool = False
     stood_in: str = ""
+    # Upstream thought, and neither showed it nor told how much: no text tells of it.
+    hidden: bool = False
 
     @property
     def all_usage(self) -> TokenUsage:
@@ -86,9 +89,11 @@ class StreamMeter:
     __slots__ = (
         "_broken",
         "_final",
+        "_hidden",
         "_input_stated",
         "_iterations",
         "_speed",
+        "_thinking_from",
         "error_type",
         "message_id",
         "model",
@@ -105,6 +110,8 @@ class StreamMeter:
         self._input_stated = False
         self._iterations: Iterations | None = None
         self._speed = ""
+        self._hidden = False
+        self._thinking_from: float | None = None
         self.usage: TokenUsage | None = None
         self.message_id = ""
         self.model = ""
@@ -140,6 +147,7 @@ class StreamMeter:
             whole=self.whole,
             message_id=self.message_id,
             speed=self._speed,
+            hidden=self._hidden or self._thinks_unseen(),
             **_itemized(self._iterations),
         )
 
@@ -167,11 +175,19 @@ class StreamMeter:
             error = orjson.loads(data).get("error") or {}
             self.error_type = _word(error.get("type")) or "error"
         elif name == b"content_block_start":
-            self.plain &= orjson.loads(data)["content_block"]["type"] in PLAIN_BLOCKS
+            kind = orjson.loads(data)["content_block"]["type"]
+            self.plain &= kind in PLAIN_BLOCKS
+            self._thinking_from = self.text.tokens if kind in THINKING else None
+        elif name == b"content_block_stop":
+            self._hidden |= self._thinks_unseen()
+            self._thinking_from = None
         elif name == b"content_block_delta":
             self.text.add(frame)
         else:
-            self.plain &= name in (b"content_block_stop", b"ping")
+            self.plain &= name == b"ping"
+
+    def _thinks_unseen(self) -> bool:
+        return self._thinking_from is not None and self.text.tokens == self._thinking_from
 
     @property
     def keepable(self) -> bool:

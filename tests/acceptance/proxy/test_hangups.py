@@ -117,3 +117,15 @@ def test_who_leaves_while_upstream_refuses_is_charged_nothing(hang_up, streamed)
     prompt = "[[sim:status=500]] [[sim:slow seconds=1]]"
     _book, row, _ = hang_up(prompt, hangup=Hangup.DRAIN, streamed=streamed, lines=0)
     assert (row.charged_tokens, row.cost_nanousd) == (0, 0)
+
+
+def test_thinking_that_nobody_saw_is_charged_by_the_clock(a_developer):
+    developer = a_developer(hangup=Hangup.ABORT)
+    # It thinks for half a second, 30 tokens at least, and says a few words before its reader goes.
+    prompt = "[[sim:stall after=2 seconds=0.5]] [[sim:tokens=2000]] [[sim:rate=200]]"
+    hidden = {"type": "enabled", "budget_tokens": 1024, "display": "omitted"}
+    with developer.listen(prompt, max_tokens=4000, thinking=hidden) as answer:
+        next(line for line in answer.iter_lines() if "text_delta" in line)
+    row = only_entry(developer.apikey)
+    assert (row.status, row.estimated) == ("hung_up", True)
+    assert row.output_tokens >= 30

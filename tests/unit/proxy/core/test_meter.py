@@ -279,3 +279,30 @@ def test_the_speed_is_known_to_the_end():
 def test_iterations_that_cannot_be_read_make_an_estimate(iterations):
     assert a_stream(output_tokens=6, iterations=iterations).estimated
     assert an_answer(input_tokens=1, output_tokens=6, iterations=iterations).estimated
+
+
+def block(kind):
+    return event("content_block_start", index=0, content_block={"type": kind})
+
+
+def thought(text, **fields):
+    delta = {"type": "thinking_delta", "thinking": text} | fields
+    return event("content_block_delta", index=0, delta=delta)
+
+
+BLOCK_STOP = event("content_block_stop", index=0)
+
+
+@pytest.mark.parametrize(
+    ("events", "hidden"),
+    [
+        pytest.param([block("thinking")], True, id="it still thinks"),
+        pytest.param([block("thinking"), BLOCK_STOP, delta()], True, id="it thought"),
+        pytest.param([block("redacted_thinking"), BLOCK_STOP], True, id="it says that it hides it"),
+        pytest.param([block("thinking"), thought("Hm."), BLOCK_STOP], False, id="it shows it"),
+        pytest.param([block("thinking"), thought("", estimated_tokens=9)], False, id="it counts"),
+        pytest.param([block("text"), delta(), BLOCK_STOP], False, id="it did not think"),
+    ],
+)
+def test_thinking_that_nobody_sees_is_noticed(events, hidden):
+    assert metered(start(input_tokens=11), *events).hidden is hidden
