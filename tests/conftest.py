@@ -12,8 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import django
+import psycopg
 import pytest
 import redis
+from psycopg import sql
 
 # A developer's .env speaks of their gateway, not of the tests.
 os.environ["CLAUDCODE_ENV_FILE"] = os.devnull
@@ -69,7 +71,16 @@ def engines() -> Iterator[None]:
 
     state = StateFolder(STATE)
     with state.lock(), pair.running(state, with_postgres=True, with_valkey=True):
+        _outlive_no_power_cut(os.environ["DATABASE_URL"])
         yield
+
+
+def _outlive_no_power_cut(server_url: str) -> None:
+    # Every test that commits empties all tables; waiting for a disk would take most of its time.
+    with psycopg.connect(server_url, autocommit=True) as server:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            server.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        server.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")
