@@ -1,7 +1,8 @@
 """Logs as JSON lines on standard error, each with its request id. Knows no secret it could print.
 
 Any `extra={...}` of a log call becomes a field of its line; `request_id` is the one that matters.
-Whatever looks like a key of ours or of Anthropic's is blacked out, wherever it comes from.
+Whatever looks like a key or token of ours, of Anthropic's or of Tavily's is blacked out, wherever
+it comes from.
 """
 
 import logging
@@ -19,7 +20,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "color_message",
 }
 # Prefix kept, so that an operator can tell which key it was; the rest never reaches a log.
-_SECRETS = re.compile(rb"(sk-(?:cc|ant)-[A-Za-z0-9]{0,4})[A-Za-z0-9_-]+")
+_SECRETS = re.compile(rb"((?:sk-cc|sk-ant|cc-op|tvly)-[A-Za-z0-9]{0,4})[A-Za-z0-9_-]+")
 
 
 class JsonFormatter(logging.Formatter):

@@ -551,7 +551,8 @@ AXES_LOCKOUT_PARAMETERS = ["ip_address"]
 AXES_CLIENT_IP_CALLABLE = "operators.throttle.network"
 AXES_USERNAME_CALLABLE = "operators.throttle.no_name"
 AXES_LOCKOUT_CALLABLE = "operators.throttle.locked_out"
-AXES_RESET_ON_SUCCESS = True
+# Else whoever has an account could guess at others' passwords for ever, signing in in between.
+AXES_RESET_ON_SUCCESS = False
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 # The audit trail has what these would hold.
 AXES_DISABLE_ACCESS_LOG = True

@@ -18,6 +18,8 @@ from operators.oidc.configuration import role_map
 from operators.roles import roles_of
 
 Claims = dict[str, Any]
+# Accounts that the database takes for those of one address; more than two are refused anyway.
+ALIKE_MAX = 20
 
 
 class AccountRefused(Exception):
@@ -50,6 +52,14 @@ def identity_forget(*, user: User, acting_user: User | None) -> bool:
     return True
 
 
+def same_address(one: str, other: str) -> bool:
+    """Return whether both are one e-mail address, however its plain letters are written.
+
+    Databases find more alike: to some of them the letters ı and i are one.
+    """
+    return one == other or (one.isascii() and other.isascii() and one.lower() == other.lower())
+
+
 def _admitted(claims: Claims, address: str | None) -> tuple[User, list[str] | None]:
     email = _verified_email(claims)
     domains = {domain.lower() for domain in settings.OIDC_DOMAINS}
@@ -76,7 +86,8 @@ def _admitted(claims: Claims, address: str | None) -> tuple[User, list[str] | No
 def _first_time(claims: Claims, email: str, roles: list[str] | None, address: str | None) -> User:
     if not email:
         raise AccountRefused("The provider does not say that your e-mail address is verified.")
-    named = list(User.objects.select_for_update().filter(email__iexact=email)[:2])
+    alike = User.objects.select_for_update().filter(email__iexact=email)[:ALIKE_MAX]
+    named = [user for user in alike if same_address(user.email, email)]
     if len(named) > 1:
         raise AccountRefused("Several accounts here have your e-mail address.")
     if named and ExternalIdentity.objects.filter(user=named[0], issuer=claims["iss"]).exists():

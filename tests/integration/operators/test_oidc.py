@@ -16,6 +16,7 @@ from operators import services
 from operators.models import ExternalIdentity
 from operators.oidc import configuration, flow
 from operators.oidc import provider as calls
+from operators.oidc.accounts import same_address
 from operators.roles import roles_of
 from tests.integration.operators import provider as openid
 from tests.integration.operators.conftest import ADDRESS
@@ -220,6 +221,19 @@ def test_an_unverified_address_links_nothing(go, invited, provider):
     provider.claims = {"email_verified": False}
     assert go().status_code == 403
     assert not ExternalIdentity.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        pytest.param("a@example.com", "A@Example.com", True, id="written in capitals"),
+        pytest.param("ä@example.com", "ä@example.com", True, id="another script"),
+        pytest.param("mike@example.com", "m\N{LATIN SMALL LETTER DOTLESS I}ke@example.com", False),
+        pytest.param("mike@example.com", "mi\N{KELVIN SIGN}e@example.com", False),
+    ],
+)
+def test_addresses_that_only_look_alike_are_two(one, other, same):
+    assert same_address(one, other) is same
 
 
 def test_a_closed_account_stays_closed(go, visitor, invited):

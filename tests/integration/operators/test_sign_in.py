@@ -1,5 +1,6 @@
 """Signing in: what is owed before the console opens, and what the audit trail says of it."""
 
+import datetime as dt
 import re
 
 import pytest
@@ -340,11 +341,17 @@ def test_each_address_waits_by_itself_however_little_of_it_is_stored(
     assert "203.0.113.1" not in str(kept)
 
 
-def test_a_success_forgets_the_failures(visitor, sign_in):
+def test_a_success_forgets_no_failures(visitor, sign_in):
     failed(sign_in, 9)
-    sign_in()
+    assert leads_to(sign_in()) == HOME
     visitor.post(reverse("admin:logout"))
-    assert failed(sign_in, 1) == [200]
+    assert failed(sign_in, 1) == [429]
+
+
+def test_failures_are_forgotten_when_none_came_for_so_long(sign_in, settings):
+    failed(sign_in, 9)
+    settings.AXES_COOLOFF_TIME = dt.timedelta(0)
+    assert failed(sign_in, 2) == [200, 200]
 
 
 def test_a_flood_leaves_a_bounded_trail(sign_in):

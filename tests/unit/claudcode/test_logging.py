@@ -4,6 +4,8 @@ import json
 import logging
 import sys
 
+import pytest
+
 from claudcode.logging import JsonFormatter
 
 
@@ -28,6 +30,11 @@ def test_keys_are_blacked_out_wherever_they_are():
     assert "sk-cc-abcd..." in line
     assert "EFGH1234" not in line
     assert "api03-xy" not in line
+
+
+@pytest.mark.parametrize("mark", ["sk-cc", "sk-ant", "cc-op", "tvly"])
+def test_every_kind_of_secret_is(mark):
+    assert "EFGH1234" not in JsonFormatter().format(a_record(f"{mark}-abcdEFGH1234"))
 
 
 def test_a_traceback_is_a_field():
