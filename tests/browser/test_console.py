@@ -10,11 +10,14 @@ from keys.core.access import KeyStatus
 from keys.core.secret import well_formed
 from keys.models import ApiKey, Maintenance
 from proxy.models import UpstreamAccount
+from tests.browser.conftest import LOOKS
 from tests.factories import a_key, a_spec
 from usage import ledger
 
 pytestmark = pytest.mark.browser
 
+# The same script waits the same seconds, whatever the page looks like.
+once = pytest.mark.parametrize("page", LOOKS[:1], indirect=True)
 KEYS = reverse("admin:keys_apikey_changelist")
 LEDGER = reverse("admin:usage_ledgerentry_changelist")
 
@@ -147,6 +150,7 @@ def test_close_the_gateway_and_open_it_again(page):
         assert Maintenance.objects.get().enabled is closed
 
 
+@once
 def test_the_home_reads_itself_again(page, apikey):
     page.goto(reverse("admin:index"))
     services.maintenance_set(enabled=True, acting_user=None)
@@ -156,6 +160,7 @@ def test_the_home_reads_itself_again(page, apikey):
         services.maintenance_set(enabled=False, acting_user=None)
 
 
+@once
 def test_a_key_s_page_reads_itself_again_until_it_is_paused(page, apikey):
     page.goto(page_of(apikey))
     services.apikey_disable(apikey=apikey, acting_user=None)
