@@ -1,0 +1,1 @@
+"""Web tools for Claude: the MCP server, Tavily's REST, and tools run inside Messages."""
