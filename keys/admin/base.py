@@ -11,6 +11,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Field, Model, QuerySet
+from django.db.models.options import Options
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.functional import cached_property
 from django.utils.html import format_html
@@ -93,6 +94,19 @@ class ServiceAdmin(ModelAdmin):
         rows = super().get_queryset(request)
         return visible(request.user, rows, self.team_field) if self.team_field else rows
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        # Else whoever may look at the list could ask for the hash of a password, the digest of a
+        # key or the address of a webhook letter by letter.
+        name = lookup.partition("__")[0]
+        if name in _columns(self.opts) and name not in self._shown_in_list(request):
+            return False
+        return super().lookup_allowed(lookup, value, request)
+
+    def _shown_in_list(self, request: HttpRequest) -> set[str]:
+        filters = (each[0] if isinstance(each, tuple) else each for each in self.list_filter)
+        shown = {self.opts.pk.name, *self.get_list_display(request), *filters}
+        return {name for name in shown if isinstance(name, str)}
+
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         # A row is deleted on its own page, where a service does it.
         actions: dict[str, Any] = super().get_actions(request)
@@ -137,6 +151,11 @@ class ServiceAdmin(ModelAdmin):
         except NotEmptied:
             self.message_user(request, NOT_EMPTIED, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
+
+
+def _columns(options: Options) -> set[str]:
+    found = options.get_fields()
+    return {field.name for field in found} | {getattr(field, "attname", "") for field in found}
 
 
 def _address(request: HttpRequest) -> str | None:

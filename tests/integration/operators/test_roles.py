@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
+from django.urls import reverse
 
 from keys.api.scopes import SCOPES
 from keys.api.tokens import grantable
@@ -53,3 +54,26 @@ def test_an_operator_puts_people_into_teams(client, role, members):
     rows |= {"budgets-TOTAL_FORMS": 0, "budgets-INITIAL_FORMS": 0, "name": team.name}
     client.post(f"/admin/keys/team/{team.pk}/change/", rows)
     assert team.memberships.filter(lead=True).count() == members
+
+
+@pytest.mark.parametrize(
+    ("table", "lookup", "status"),
+    [
+        pytest.param("auth_user", "password__startswith", 400, id="the hash of a password"),
+        pytest.param("auth_user", "first_name__startswith", 400, id="what the list does not show"),
+        pytest.param("auth_user", "username__startswith", 200, id="what it shows"),
+        pytest.param("auth_user", "is_active__exact", 200, id="a filter"),
+        pytest.param("auth_user", "groups__id__exact", 200, id="a filter by another table"),
+        pytest.param("keys_apikey", "digest__startswith", 400, id="the digest of a key"),
+        pytest.param("keys_apikey", "team__id__exact", 200, id="a filter that asks for its name"),
+        pytest.param("keys_apikey", "expires", 200, id="a filter of ours"),
+        pytest.param("keys_operatortoken", "digest__startswith", 400, id="the digest of a token"),
+        pytest.param("alerts_alerttarget", "address__contains", 400, id="where a webhook leads"),
+        pytest.param("alerts_alerttarget", "secret__startswith", 400, id="its sealed secret"),
+        pytest.param("proxy_upstreamaccount", "credential__startswith", 400, id="a credential"),
+    ],
+)
+def test_a_list_is_no_oracle_for_what_it_does_not_show(client, table, lookup, status):
+    client.force_login(someone(Role.VIEWER))
+    page = client.get(reverse(f"admin:{table}_changelist"), {lookup: "1"})
+    assert page.status_code == status
