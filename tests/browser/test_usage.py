@@ -217,6 +217,70 @@ def test_a_panel_is_a_file(open_page, used):
     assert [row["requests"] for row in found["rows"]] == [2]
 
 
+def heads(page: Any, panel: str) -> list[str]:
+    """The heads of a table and how each is sorted."""
+    found = page.locator(f"#panel-{panel} thead th").all()
+    return [
+        f"{head.inner_text()} {head.get_attribute('aria-sort') or ''}".strip() for head in found
+    ]
+
+
+def first_row(page: Any, text: str) -> None:
+    page.locator("#panel-top-model tbody tr:first-child", has_text=text).wait_for()
+
+
+def test_a_table_is_sorted_by_its_heads_and_the_address_keeps_it(open_page, used):
+    page = open_page(DESKTOP)
+    sign_in(page, used.secret)
+    page.locator("[data-zone='Asia/Tokyo']").wait_for()
+    page.evaluate("window.stayed = true")
+    by_model = page.locator("#panel-top-model [data-sort=model]")
+    by_model.focus()
+    page.keyboard.press("Enter")
+    first_row(page, "haiku")
+    page.wait_for_url("**sort-top-model=model**")
+    page.locator("#panel-top-model [data-sort=model]:focus").wait_for()
+    page.keyboard.press("Enter")
+    first_row(page, "opus")
+    page.wait_for_url("**sort-top-model=-model**")
+    assert page.evaluate("window.stayed")
+    page.locator("#panel-sessions [data-sort=requests]").click()
+    page.wait_for_url("**sort-top-model=-model**sort-sessions=-requests**")
+    page.get_by_role("link", name="7 days").click()
+    page.wait_for_url("**span=7d**")
+    first_row(page, "opus")
+    assert heads(page, "top-model")[0] == "Model descending"
+    assert heads(page, "sessions")[4] == "Requests descending"
+
+
+def test_columns_can_be_hidden_and_stay_so(open_page, used):
+    page = open_page(DESKTOP)
+    sign_in(page, used.secret)
+    page.locator("#panel-top-model .u-columns summary").click()
+    page.locator("#panel-top-model").get_by_label("Requests").uncheck()
+    page.locator("#panel-top-model").get_by_label("Period before").uncheck()
+    page.locator("#panel-top-model").get_by_role("button", name="Show these columns").click()
+    page.locator("#panel-top-model").get_by_text("Columns (2 hidden)").wait_for()
+    shown = ["Model", "Tokens of budgets", "Cost descending"]
+    assert heads(page, "top-model") == shown
+    page.reload()
+    assert heads(page, "top-model") == shown
+    assert len(heads(page, "top-key")) == 5
+
+
+def test_tables_sort_and_hide_without_scripts(open_page, used):
+    page = open_page(PHONE, java_script_enabled=False)
+    sign_in(page, used.secret)
+    page.locator("#panel-top-model [data-sort=model]").click()
+    page.wait_for_url("**sort-top-model=model#panel-top-model")
+    first_row(page, "haiku")
+    page.locator("#panel-top-model .u-columns summary").click()
+    page.locator("#panel-top-model").get_by_label("Requests").uncheck()
+    page.locator("#panel-top-model").get_by_role("button", name="Show these columns").click()
+    page.locator("#panel-top-model").get_by_text("Columns (1 hidden)").wait_for()
+    first_row(page, "haiku")
+
+
 def test_a_session_is_a_tree(open_page, used):
     page = open_page(PHONE, "dark")
     sign_in(page, used.secret)

@@ -5,8 +5,9 @@ theirs to see. A value that means nothing is replaced by the default, and said t
 """
 
 import datetime as dt
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest
@@ -45,11 +46,17 @@ GROUPS = {
 ZONE_COOKIE = "usage_zone"
 QUARTER = dt.timedelta(minutes=15)
 VALUE_CHARS_MAX = 200
+# `sort-` and a table's name, of which there are some dozen.
+_ORDER = re.compile(r"sort-([a-z-]{1,20})")
+ORDERS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What is shown. `span` is "" when start and end were chosen; `only` are values by group."""
+    """What is shown. `span` is "" when start and end were chosen; `only` are values by group.
+
+    `orders` are the columns that tables are sorted by, as typed, by the table's name.
+    """
 
     scope: Scope
     whose: str
@@ -61,6 +68,7 @@ class Filters:
     group: str
     only: Mapping[Group, str]
     problem: str = ""
+    orders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def was(self) -> str:
@@ -91,6 +99,7 @@ class Filters:
             said |= {"since": _local(self.start), "until": _local(self.end)}
         said |= {"measure": self.measure, "group": self.group}
         said |= {_parameter(group): value for group, value in self.only.items()}
+        said |= {f"sort-{name}": order for name, order in self.orders.items()}
         if changes.get("span"):
             said |= {"since": None, "until": None}
         return urlencode({k: v for k, v in (said | changes).items() if v not in (None, "")})
@@ -115,6 +124,7 @@ def filters_of(request: HttpRequest, viewer: Viewer, now: dt.datetime) -> Filter
         group=asked["group"] if asked.get("group") in groups else "model",
         only=_only(asked, groups),
         problem=" ".join(problems),
+        orders=_orders(asked),
     )
 
 
@@ -182,6 +192,12 @@ def _only(
         if group is not None and value:
             found[group] = value
     return found
+
+
+def _orders(asked: Mapping[str, str]) -> dict[str, str]:
+    named = [(_ORDER.fullmatch(name), value) for name, value in asked.items()]
+    found = [(match[1], value[:VALUE_CHARS_MAX]) for match, value in named if match and value]
+    return dict(found[:ORDERS_MAX])
 
 
 def _parameter(group: Group) -> str:

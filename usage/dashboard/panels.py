@@ -15,7 +15,7 @@ from usage.reading.percentiles import Latency, percentiles
 from usage.reading.question import Group, Step, Unanswerable
 from usage.reading.scope import Holder, Scope, of_keys
 from usage.reading.series import Line, series
-from usage.reading.sessions import Used, sessions
+from usage.reading.sessions import SESSION_RANKS, Used, sessions
 from usage.reading.totals import errors_by_type, top
 
 TOKEN_KINDS = {
@@ -25,6 +25,7 @@ TOKEN_KINDS = {
     "cache_read_input_tokens": "Cache read",
 }
 TOP_SHOWN = 10
+TOP_RANKED = ("requests", "charged_tokens", "cost_nanousd")
 SESSIONS_SHOWN = 50
 PERCENTS = (50, 95, 99)
 # What a measure of the page is added up from; the first ranks the groups.
@@ -89,7 +90,7 @@ def use(filters: Filters) -> Panel:
     columns = columns_of(labels, labels, kind)
     group, title = GROUPS[filters.group][0].lower(), MEASURES[filters.measure]
     title = f"{title} by {group}" if filters.group_by else title
-    table = Table("use", title, (_AT, *columns), _rows(found.starts, lines))
+    table = Table("use", title, (_AT, *columns), _rows(found.starts, lines), choosable=False)
     unit = "usd" if kind == "nanousd" else "count"
     return Panel("use", title, table, _drawn("stacked", unit, table, filters))
 
@@ -126,24 +127,28 @@ def errors(filters: Filters) -> Panel:
     called = names(Group.ERROR, [name for name, _count in found])
     columns = (Column("error_type", "Error type", "text"), Column("requests", "Requests"))
     rows = tuple((called[name], count) for name, count in found)
-    table = Table("errors", "Errors by type", columns, rows, "No request failed in this span.")
+    empty = "No request failed in this span."
+    table = Table("errors", "Errors by type", columns, rows, empty, order="-requests")
     chart = ranked("count", table, 1)
     return Panel("errors", table.title, table, chart, links=tuple(name for name, _n in found))
 
 
 def top_list(group_name: str) -> Maker:
-    """Return the maker of the list of those who cost most."""
+    """Return the maker of the list of those who cost most, or had most of what it is sorted by."""
     label, group = GROUPS[group_name]
     assert group is not None
 
     def made(filters: Filters) -> Panel:
+        name, ranks = f"top-{group_name}", _ranks(label)
+        by = _most_of(filters, name, TOP_RANKED)
         found = top(
             filters.scope,
             filters.start,
             filters.end,
             group,
+            by=by,
             most=TOP_SHOWN,
-            measures=("requests", "charged_tokens", "cost_nanousd"),
+            measures=TOP_RANKED,
             filters=filters.only,
         )
         called = names(group, [each.name for each in found])
@@ -157,7 +162,8 @@ def top_list(group_name: str) -> Maker:
             )
             for each in found
         )
-        table = Table(f"top-{group_name}", f"Top by {label.lower()}", _ranks(label), rows)
+        note = _cut(rows, TOP_SHOWN, ranks, by)
+        table = Table(name, f"Top by {label.lower()}", ranks, rows, note=note, order=f"-{by}")
         chart = ranked("usd", table, 3)
         links = tuple(each.name for each in found)
         return Panel(table.name, table.title, table, chart, links=links)
@@ -166,8 +172,9 @@ def top_list(group_name: str) -> Maker:
 
 
 def session_list(filters: Filters) -> Panel:
-    """Return Claude Code's sessions, the dearest first."""
-    found = sessions(filters.scope, filters.start, filters.end, most=SESSIONS_SHOWN)
+    """Return Claude Code's sessions that cost most, or had most of what they are sorted by."""
+    by = _most_of(filters, "sessions", tuple(SESSION_RANKS))
+    found = sessions(filters.scope, filters.start, filters.end, by=by, most=SESSIONS_SHOWN)
     called = names(Group.KEY, [str(each.apikey_id) for each in found])
     rows = tuple(
         (
@@ -183,7 +190,8 @@ def session_list(filters: Filters) -> Panel:
         for each in found
     )
     empty = "No session of Claude Code was heard of in this span. It names them by itself."
-    table = Table("sessions", "Claude Code sessions", _SESSION, rows, empty)
+    note = _cut(rows, SESSIONS_SHOWN, _SESSION, by)
+    table = Table("sessions", "Claude Code sessions", _SESSION, rows, empty, note, f"-{by}")
     links = tuple(f"{each.session_id} {each.apikey_id}" for each in found)
     return Panel("sessions", table.title, table, links=links)
 
@@ -302,6 +310,18 @@ def _ranks(label: str) -> tuple[Column, ...]:
         Column("cost_nanousd", "Cost", "nanousd"),
         Column("cost_before_nanousd", "Period before", "nanousd"),
     )
+
+
+def _most_of(filters: Filters, name: str, known: Sequence[str]) -> str:
+    """Return of what those who had most are listed: of what the table is sorted by, or of cost."""
+    asked = filters.orders.get(name, "").removeprefix("-")
+    return asked if asked in known else "cost_nanousd"
+
+
+def _cut(rows: Sequence[object], most: int, columns: Sequence[Column], by: str) -> str:
+    """Return what a list that may be longer says of who is in it."""
+    label = next(column.label for column in columns if column.name == by)
+    return f"These are the first {most} by {label.lower()}." if len(rows) == most else ""
 
 
 def _all_tokens(used: Used) -> int:

@@ -13,6 +13,7 @@ from usage.core.figures import compact
 from usage.core.price import NANOUSD_PER_USD, humane_usd
 
 Cell = int | float | str | dt.datetime | None
+Shown = list[tuple["Column", str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells. `name` is what its file is called, `empty` what a page says without rows."""
+    """Rows of cells. `name` is what its file is called, `empty` what a page says without rows.
+
+    `order` names the column that `rows` stand by, with `-` before it from the most to the least;
+    `choosable` says that its columns are always the same, so that some can be hidden for good.
+    """
 
     name: str
     title: str
@@ -42,9 +47,11 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     empty: str = "Nothing was used in this span."
     note: str = ""
+    order: str = "start"
+    choosable: bool = True
 
     @property
-    def shown(self) -> list[list[tuple[Column, str, str]]]:
+    def shown(self) -> list[Shown]:
         """The rows as a page prints them: column, text, and the exact figure for a hover."""
         return [
             [

@@ -1,18 +1,28 @@
 """The pages of usage. One question each: what is used now and over time, and what was a session?"""
 
+from dataclasses import replace
 from typing import Any
 
 from django.db import Error
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from usage import replica
 from usage.core.figures import duration
 from usage.dashboard import reader, recent
+from usage.dashboard.arranging import (
+    COLUMNS_COOKIE,
+    Arranged,
+    arrange,
+    hidden_of,
+    hiding,
+    order_of,
+    places,
+)
 from usage.dashboard.exports import as_csv, as_json
 from usage.dashboard.filters import (
     GROUPS,
@@ -24,7 +34,7 @@ from usage.dashboard.filters import (
 )
 from usage.dashboard.live import answer
 from usage.dashboard.names import is_id, names
-from usage.dashboard.panels import OPERATORS_ONLY, PANELS, make
+from usage.dashboard.panels import OPERATORS_ONLY, PANELS, Panel, make
 from usage.dashboard.sign_in import for_viewers
 from usage.dashboard.summary import summary
 from usage.dashboard.tree import tree
@@ -33,6 +43,8 @@ from usage.reading.question import Group
 from usage.replica import from_replica
 
 CHARTS = ("use", "tokens", "requests", "saved", "first-byte", "total-time", "errors")
+# For as long as browsers keep a cookie at most, or nearly.
+YEAR_S = 365 * 86_400
 LISTS = ("top-key", "top-team", "top-model", "top-client", "top-upstream")
 
 
@@ -45,9 +57,9 @@ def home(request: HttpRequest, viewer: Viewer) -> HttpResponse:
     context = _about(viewer, filters) | {
         "now": _now(viewer),
         "summary": summary(filters),
-        "charts": [make(name, filters) for name in CHARTS],
-        "lists": [_listed(name, filters) for name in LISTS if _may(viewer, name)],
-        "sessions": _sessions(filters),
+        "charts": [_arranged(request, filters, name) for name in CHARTS],
+        "lists": [_arranged(request, filters, name) for name in LISTS if _may(viewer, name)],
+        "sessions": _arranged(request, filters, "sessions"),
     }
     return render(request, "usage/home.html", context)
 
@@ -64,15 +76,51 @@ def now(_request: HttpRequest, viewer: Viewer) -> HttpResponse:
 @from_replica
 def export(request: HttpRequest, viewer: Viewer, name: str, ending: str) -> HttpResponseBase:
     """Answer with one panel as a file."""
-    if name not in PANELS or not _may(viewer, name):
-        raise Http404
+    _check(viewer, name)
     filters = filters_of(request, viewer, timezone.now())
     panel = make(name, filters)
     if panel.table is None:
         return HttpResponse(panel.problem, status=400, content_type="text/plain; charset=utf-8")
+    order = places(panel.table, order_of(panel.table, filters))
+    found = replace(panel.table, rows=tuple(panel.table.rows[n] for n in order))
     if ending == "csv":
-        return as_csv(panel.table)
-    return as_json(panel.table, _told(filters, panel.table.title))
+        return as_csv(found)
+    return as_json(found, _told(filters, found.title))
+
+
+@require_safe
+@for_viewers
+@from_replica
+def table(request: HttpRequest, viewer: Viewer, name: str) -> HttpResponse:
+    """Answer with one table as it stands on the page, for a script that puts it there."""
+    _check(viewer, name)
+    filters = filters_of(request, viewer, timezone.now())
+    context = _arranged(request, filters, name) | {"query": filters.query()}
+    return render(request, "usage/table.html", context)
+
+
+@require_POST
+@for_viewers
+def columns(request: HttpRequest, viewer: Viewer, name: str) -> HttpResponse:
+    """Note in the browser which columns of a table to show: of those offered, those that came."""
+    _check(viewer, name)
+    hide = [
+        each
+        for each in request.POST.getlist("offered")
+        if each not in request.POST.getlist("shown")
+    ]
+    query = QueryDict(request.POST.get("query", "")).urlencode()
+    response = HttpResponseRedirect(f"{reverse('usage_home')}?{query}#panel-{name}")
+    response.set_cookie(
+        COLUMNS_COOKIE,
+        hiding(hidden_of(request), name, hide),
+        max_age=YEAR_S,
+        path=reverse("usage_home"),
+        secure=request.is_secure(),
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
 
 
 @require_safe
@@ -140,24 +188,25 @@ def _now(viewer: Viewer) -> dict[str, Any] | None:
         return None  # The page says so, and goes on with what it can.
 
 
-def _listed(name: str, filters: Filters) -> dict[str, Any]:
-    """Return a top list and where each of its names leads: to the page with that filter."""
+def _arranged(request: HttpRequest, filters: Filters, name: str) -> dict[str, Any]:
+    """Return a panel, and its table as it stands on the page."""
     panel = make(name, filters)
-    parameter = name.removeprefix("top-")
-    links = [f"?{filters.query(**{parameter: value})}" if value else "" for value in panel.links]
-    rows = list(zip(links, panel.table.shown, strict=True)) if panel.table else []
-    return {"panel": panel, "rows": rows}
+    arranged: Arranged | None = None
+    if panel.table is not None:
+        arranged = arrange(panel.table, filters, hidden_of(request), _leading(panel, filters))
+    return {"panel": panel, "arranged": arranged, "fold": name in (*LISTS, "sessions")}
 
 
-def _sessions(filters: Filters) -> dict[str, Any]:
-    """Return Claude Code's sessions and where each leads: to its tree."""
-    panel = make("sessions", filters)
-    rows = []
-    for link, shown in zip(panel.links, panel.table.shown if panel.table else (), strict=True):
-        session_id, _, apikey_id = link.rpartition(" ")
-        url = reverse("usage_session", args=[session_id])
-        rows.append((f"{url}?key={apikey_id}&{filters.query(key=None)}", shown))
-    return {"panel": panel, "rows": rows}
+def _leading(panel: Panel, filters: Filters) -> list[str]:
+    """Return where each row leads: to the page with that filter, or to the session."""
+    if panel.name in LISTS:
+        parameter = panel.name.removeprefix("top-")
+        return [f"?{filters.query(**{parameter: name})}" if name else "" for name in panel.links]
+    if panel.name != "sessions":
+        return []
+    found = [link.rpartition(" ") for link in panel.links]
+    query = filters.query(key=None)
+    return [f"{reverse('usage_session', args=[i])}?key={key}&{query}" for i, _, key in found]
 
 
 def _told(filters: Filters, title: str) -> dict[str, Any]:
@@ -168,6 +217,11 @@ def _told(filters: Filters, title: str) -> dict[str, Any]:
         "zone": filters.zone.key,
         "filters": {group.value: value for group, value in filters.only.items()},
     }
+
+
+def _check(viewer: Viewer, name: str) -> None:
+    if name not in PANELS or not _may(viewer, name):
+        raise Http404
 
 
 def _may(viewer: Viewer, name: str) -> bool:

@@ -15,6 +15,16 @@ AGENTS_MAX = 1_000
 # A chain of agents that start each other, longer than any client lets grow.
 DEPTH_MAX = 50
 
+# By what sessions are listed, the most first.
+SESSION_RANKS = {
+    "cost_nanousd": "sum(cost_nanousd)",
+    "tokens": "sum(input_tokens + output_tokens + cache_creation_input_tokens"
+    " + cache_read_input_tokens)",
+    "requests": "sum(requests)",
+    "errors": "sum(errors)",
+    "agents": "count(DISTINCT agent_id)",
+    "last_at": "max(last_at)",
+}
 _SUMS = ", ".join(f"sum({name})::bigint AS {name}" for name in SESSION_SUMS)
 
 
@@ -54,9 +64,14 @@ class Agent:
 
 
 def sessions(
-    scope: Scope, start: dt.datetime, end: dt.datetime, *, most: int = 50
+    scope: Scope,
+    start: dt.datetime,
+    end: dt.datetime,
+    *,
+    by: str = "cost_nanousd",
+    most: int = 50,
 ) -> tuple[Session, ...]:
-    """Return the sessions heard of on the days (UTC) of [start, end), the dearest first.
+    """Return the sessions heard of on the days (UTC) of [start, end), those with most `by` first.
 
     Kept for `SESSION_DAYS` days.
     """
@@ -68,7 +83,7 @@ def sessions(
                 max(last_at), {_SUMS}
             FROM usage_sessionrollup
             WHERE {where} AND day >= %s AND day < %s AND requests > 0
-            GROUP BY 1, 2 ORDER BY sum(cost_nanousd) DESC, max(last_at) DESC, 1, 2 LIMIT %s""",
+            GROUP BY 1, 2 ORDER BY {SESSION_RANKS[by]} DESC, max(last_at) DESC, 1, 2 LIMIT %s""",
             [*held, floor(span.start, "d"), span.end, most],
         )
         return tuple(

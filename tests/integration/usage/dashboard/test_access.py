@@ -71,6 +71,15 @@ def test_a_file_tells_of_nobody_else(cast, span, who):
 
 
 @EVERYBODY
+def test_a_table_of_the_page_tells_of_nobody_else(cast, span, who):
+    client = cast.client(who)
+    for name in PANELS:
+        answer = client.get(f"/usage/table/{name}/?{span}&sort-{name}=-requests&group=key")
+        assert answer.status_code in (200, 404)
+        assert tells_of(answer.content.decode(), cast) <= SEES[who], name
+
+
+@EVERYBODY
 def test_a_table_tells_of_nobody_else(cast, span, who):
     answer = cast.client(who).get(f"/usage/export/top-key.csv?{span}")
     assert tells_of(answer.getvalue().decode(), cast) == SEES[who]
@@ -104,11 +113,15 @@ def test_sessions_of_others_are_not_there(cast, span, who):
 def test_accounts_upstream_are_the_operators_to_see(cast, span, who, name):
     client = cast.client(who)
     assert client.get(f"/usage/export/{name}.csv?{span}").status_code == 404
+    assert client.get(f"/usage/table/{name}/?{span}").status_code == 404
+    assert client.post(f"/usage/columns/{name}/").status_code == 404
     page = client.get(f"/usage/?{span}&group=upstream").content.decode()
     assert "account-" not in page
 
 
-@pytest.mark.parametrize("page", ["", "export/use.csv", "session/session-mine/", "now/"])
+@pytest.mark.parametrize(
+    "page", ["", "export/use.csv", "session/session-mine/", "now/", "table/use/"]
+)
 def test_a_stranger_is_asked_to_sign_in(cast, page):
     answer = cast.client("stranger").get(f"/usage/{page}")
     assert answer.status_code == 302
