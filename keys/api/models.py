@@ -10,6 +10,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
+from keys.models.fields import NameField
+
 NAME_LENGTH_MAX = 60
 IDEMPOTENCY_KEY_LENGTH_MAX = 200
 
@@ -22,7 +24,7 @@ class OperatorToken(models.Model):
     a token issued over the API has its `issued_by`, and ends with it.
     """
 
-    name = models.CharField(max_length=NAME_LENGTH_MAX)
+    name = NameField(max_length=NAME_LENGTH_MAX)
     prefix = models.CharField(max_length=16, editable=False)
     last_four = models.CharField(max_length=4, editable=False)
     # Unique, so its index serves authentication.

@@ -15,6 +15,7 @@ from keys.models.fields import (
     RATE_MAX,
     RPM_DEFAULT,
     WAIT_S_MAX,
+    NameField,
     cache_field,
     hangup_field,
     model_patterns_field,
@@ -37,7 +38,7 @@ class ApiKey(models.Model):
     shard are never read again; `cache_generation` then and at a purge, for what was stored.
     """
 
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     team = models.ForeignKey(
         Team, on_delete=models.PROTECT, null=True, blank=True, related_name="apikeys"
     )

@@ -34,6 +34,22 @@ model_pattern_validator = RegexValidator(
     r"\A[A-Za-z0-9*][A-Za-z0-9._:@/*-]*\Z",
     "Write a model id or a pattern, such as claude-haiku-*.",
 )
+# In a terminal, a mail's subject or a line of a log these would be more than a name.
+name_validator = RegexValidator(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]",
+    "Leave out line breaks and control characters.",
+    inverse_match=True,
+)
+
+
+class NameField(models.CharField):  # type: ignore[type-arg]
+    """What people call something: one line of plain text. The column is a `CharField`'s."""
+
+    default_validators = [name_validator]
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
 
 
 def validate_cidr(text: str) -> None:

@@ -10,6 +10,7 @@ from keys.models.fields import (
     RATE_MAX,
     RPM_DEFAULT,
     WAIT_S_MAX,
+    NameField,
     cache_field,
     hangup_field,
     model_patterns_field,
@@ -24,7 +25,7 @@ class Plan(models.Model):
     What a key does not follow is its own; `ApiKey.inherited` says which is which.
     """
 
-    name = models.CharField(max_length=100, unique=True)
+    name = NameField(max_length=100, unique=True)
     rpm = rate_field(
         default=RPM_DEFAULT,
         verbose_name="requests a minute",

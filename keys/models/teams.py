@@ -11,6 +11,7 @@ from keys.models.fields import (
     LEDGER_KEEP_DAYS_MIN,
     LEGAL_HOLD_CHARS_MAX,
     RATE_MAX,
+    NameField,
     rate_field,
 )
 from keys.models.plans import Plan
@@ -23,7 +24,7 @@ class Team(models.Model):
     together is never read again.
     """
 
-    name = models.CharField(max_length=100, unique=True)
+    name = NameField(max_length=100, unique=True)
     plan = models.ForeignKey(
         Plan,
         on_delete=models.PROTECT,

@@ -30,6 +30,7 @@ AT_ONCE = 20
 # asked once.
 CLAIM = dt.timedelta(minutes=5)
 ERROR_CHARS_MAX = 300
+SUBJECT_CHARS_MAX = 120
 
 
 def deliver(now: dt.datetime | None = None) -> int:
@@ -139,7 +140,7 @@ def _mail_of(row: AlertDelivery) -> EmailMessage:
 
 def _mail(target: AlertTarget, kind: str, text: str) -> EmailMessage:
     return EmailMessage(
-        f"[ClaudCode] {kind}: {text}"[:120].replace("\n", " "),
+        " ".join(f"[ClaudCode] {kind}: {text}"[:SUBJECT_CHARS_MAX].split()),
         text + (f"\n\n{settings.PUBLIC_URL}/admin/" if settings.PUBLIC_URL else ""),
         settings.DEFAULT_FROM_EMAIL,
         [target.address],

@@ -12,6 +12,7 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from keys.models import Team
+from keys.models.fields import NameField
 from operators.alerts.core.rules import Kind, Subject
 
 TEXT_CHARS_MAX = 500
@@ -82,7 +83,7 @@ class AlertTarget(models.Model):
     when the team is deleted.
     """
 
-    name = models.CharField(max_length=100, unique=True)
+    name = NameField(max_length=100, unique=True)
     channel = models.CharField(max_length=10, choices=Channel.choices)
     address = models.CharField(
         max_length=500, help_text="An e-mail address, or the https address of a webhook."

@@ -224,6 +224,24 @@ def test_a_team_has_a_name_of_its_own():
         a_team(name="research")
 
 
+@pytest.mark.parametrize("make", [a_team, a_key])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("a\r\nBcc: b", id="lines"),
+        pytest.param("a\x1b[2J", id="what a terminal obeys"),
+        pytest.param("a\N{RIGHT-TO-LEFT OVERRIDE}b", id="what turns a line round"),
+    ],
+)
+def test_a_name_is_one_line_of_plain_text(make, name):
+    with pytest.raises(ValidationError, match="line breaks"):
+        make(name=name)
+
+
+def test_a_name_may_be_in_any_script():
+    assert a_team(name="研究　β 👩‍🔬 Größe").name == "研究　β 👩‍🔬 Größe"
+
+
 def test_a_team_with_keys_cannot_be_deleted():
     team = a_team()
     a_key(team=team)

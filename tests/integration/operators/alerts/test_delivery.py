@@ -14,7 +14,7 @@ from keys.models import AuditEvent
 from operators.alerts.core.rules import EPOCH, Finding, Kind, Subject
 from operators.alerts.core.webhook import ATTEMPTS_MAX
 from operators.alerts.delivery import deliver
-from operators.alerts.models import AlertDelivery, AlertTarget
+from operators.alerts.models import Alert, AlertDelivery, AlertTarget
 from operators.alerts.raising import alerts_raise
 from operators.alerts.services import (
     delivery_replay,
@@ -159,6 +159,14 @@ def test_alerts_go_by_mail(mail_target, delivery):
     attempt(delivery)
     assert [(m.to, m.subject) for m in mail.outbox] == [
         (["ops@example.com"], "[ClaudCode] drain: The ledger is 2 m behind.")
+    ]
+
+
+def test_a_name_of_many_lines_stops_no_mail(mail_target, delivery):
+    Alert.objects.update(text="The key a\r\nBcc: everybody@example.com is at its budget.")
+    attempt(delivery)
+    assert [m.subject for m in mail.outbox] == [
+        "[ClaudCode] drain: The key a Bcc: everybody@example.com is at its budget."
     ]
 
 
