@@ -8,21 +8,15 @@ from http import HTTPStatus
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.html import format_html
 from unfold.decorators import action, display
-from unfold.widgets import (
-    UnfoldAdminDecimalFieldWidget,
-    UnfoldAdminPasswordWidget,
-    UnfoldBooleanWidget,
-)
+from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from keys.admin.base import ServiceAdmin, acting, moment
-from proxy.services import require_credential
+from proxy.admin.credential import CredentialForm
 from webtools import services
 from webtools.models import CreditPrice, TavilyAccount, ToolRule
 from webtools.trial import tavily_test
@@ -30,48 +24,15 @@ from webtools.trial import tavily_test
 NANOUSD_PER_USD = 1_000_000_000
 
 
-class TavilyAccountForm(forms.ModelForm):
+class TavilyAccountForm(CredentialForm):
     """The account, with a new credential beside it."""
 
-    new_credential = forms.CharField(
-        required=False,
-        label="Credential",
-        max_length=4096,
-        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text="A key of Tavily's: tvly-… It is stored sealed and never shown again.",
-    )
-    remove_credential = forms.BooleanField(
-        required=False, label="Remove the credential", widget=UnfoldBooleanWidget
-    )
+    credential_help = "A key of Tavily's: tvly-… It is stored sealed and never shown again."
+    removal_label = "Remove the credential"
 
     class Meta:
         model = TavilyAccount
         fields = ("enabled", "keys_enabled", "always", "calls_per_day")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.credential is not None:
-            self.fields["new_credential"].help_text = format_html(
-                "Stored: <code>{}</code>. Leave empty to keep it. It is never shown again.",
-                self.instance.credential_hint,
-            )
-
-    def clean_new_credential(self) -> str:
-        credential = self.cleaned_data["new_credential"].strip()
-        if credential:
-            try:
-                require_credential(credential)
-            except ValidationError as error:
-                raise ValidationError(error.messages) from error
-            if not settings.CREDENTIAL_KEYS:
-                raise ValidationError("It cannot be stored: CLAUDCODE_CREDENTIAL_KEYS is not set.")
-        return credential
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("new_credential") and cleaned.get("remove_credential"):
-            raise ValidationError({"remove_credential": "Either remove it, or give a new one."})
-        return cleaned
 
 
 @admin.register(TavilyAccount)
@@ -110,17 +71,17 @@ class TavilyAccountAdmin(ServiceAdmin):
         self,
         request: HttpRequest,
         obj: TavilyAccount,  # noqa: ARG002
-        form: forms.ModelForm,
+        form: TavilyAccountForm,
         change: bool,  # noqa: ARG002
     ) -> None:
         said = form.cleaned_data
-        credential = said["new_credential"] or ("" if said["remove_credential"] else None)
         changes = services.TavilyAccountChanges(
             enabled=said["enabled"],
             keys_enabled=said["keys_enabled"],
             always=said["always"],
             calls_per_day=said["calls_per_day"],
         )
+        credential = form.wanted_credential()
         services.tavily_set(changes=changes, credential=credential, **acting(request))
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -196,6 +157,10 @@ class CreditPriceAdmin(ServiceAdmin):
 class ToolRuleAdmin(ServiceAdmin):
     """Which keys and plans may use web tools otherwise than all others, and how often a day."""
 
+    empty_says = (
+        "All keys may use web tools as the Tavily account says."
+        " Add a rule for keys or plans that may not."
+    )
     fields = ("apikey", "plan", "enabled", "always", "calls_per_day")
     autocomplete_fields = ("apikey", "plan")
     list_display = ("holder", "enabled", "always", "calls", "updated")
