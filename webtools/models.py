@@ -11,8 +11,6 @@ from django.utils import timezone
 
 from keys.models import RATE_MAX, ApiKey, Plan
 
-# What Tavily charges for a credit as one goes: 0.8 cents.
-CREDIT_NANOUSD_DEFAULT = 8_000_000
 # A thousand dollars: beyond it, a slip of units.
 CREDIT_NANOUSD_MAX = 10**12
 

@@ -15,8 +15,6 @@ from usage.reading.question import STEPS_MAX, Span, Step, Unanswerable
 QUARTER = dt.timedelta(minutes=15)
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
-# From coarse to fine.
-GRAINS = "mdhq"
 
 
 @dataclass(frozen=True, slots=True)
