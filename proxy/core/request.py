@@ -18,6 +18,8 @@ MODEL_LENGTH_MAX = 256
 # token. What follows is looked for in large bodies alone, so that others do not pay for it.
 VALUES_MAX = 2_000_000
 WEIGHED_BYTES_MIN = 4 * 1024 * 1024
+# Models that one request names beside its own; nobody needs as many, and each is looked up.
+OTHERS_MAX = 20
 # In place of a list: upstream chooses by which models the first one is replaced.
 OWN_FALLBACKS = "default"
 # What decides about access and money. Twice in one body, upstream might obey the one we did not
@@ -164,6 +166,8 @@ def _substitutes(fields: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
         raise BadRequest('fallbacks: Input should be a list of objects, or "default"')
+    if len(given) > OTHERS_MAX:
+        raise BadRequest(f"fallbacks: at most {OTHERS_MAX}")
     return given
 
 
@@ -172,7 +176,10 @@ def _advisers(fields: dict[str, Any]) -> tuple[str, ...]:
     tools = fields.get("tools")
     if not isinstance(tools, list):
         return ()
-    return tuple(_model(tool) for tool in tools if isinstance(tool, dict) and "model" in tool)
+    found = [tool for tool in tools if isinstance(tool, dict) and "model" in tool]
+    if len(found) > OTHERS_MAX:
+        raise BadRequest(f"tools: at most {OTHERS_MAX} may name a model")
+    return tuple(map(_model, found))
 
 
 def _max_tokens(fields: dict[str, Any]) -> int:

@@ -175,6 +175,8 @@ def test_what_else_costs_is_read(fields, known):
         pytest.param({"fallbacks": ["claude-opus-4-6"]}, id="a list of words"),
         pytest.param({"fallbacks": [{}]}, id="no model"),
         pytest.param({"tools": [{"model": ["claude-opus-4-6"]}]}, id="a list for a model"),
+        pytest.param({"fallbacks": [{"model": "claude-opus-4-6"}] * 21}, id="too many fallbacks"),
+        pytest.param({"tools": [{"model": "claude-opus-4-6"}] * 21}, id="too many advisers"),
     ],
 )
 def test_other_models_that_cannot_be_read_are_refused(fields):
