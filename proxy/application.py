@@ -149,16 +149,7 @@ class Application:
             age_s_max=settings.POLICY_AGE_S_MAX,
             lookups_per_s_max=settings.LOOKUPS_PER_S_MAX,
         )
-        history = LedgerHistory(self._database)
-        self._limiter = Limiter(
-            self._valkey,
-            history,
-            abandonment=history.abandonment,
-            is_settled=history.is_settled,
-            lease_ttl_ms=settings.LEASE_TTL_S * 1000,
-            seconds_max=settings.VALKEY_SECONDS_MAX,
-            replication=_replication(),
-        )
+        self._limiter = self._limits()
         self._unwritten = Unwritten(self._limiter, LedgerRows(self._database))
         waiting = Waiting()
 
@@ -192,8 +183,29 @@ class Application:
             waiting=waiting,
             database=self._database,
         )
+        self._routes = self._served()
+        if self.built is not None:
+            self.built(self._parts)
+        self._settler.start()
+        self._unwritten.start()
+        self._policies.start()
+        self._upstreams.start()
+
+    def _limits(self) -> Limiter:
+        history = LedgerHistory(self._database)
+        return Limiter(
+            self._valkey,
+            history,
+            abandonment=history.abandonment,
+            is_settled=history.is_settled,
+            lease_ttl_ms=settings.LEASE_TTL_S * 1000,
+            seconds_max=settings.VALKEY_SECONDS_MAX,
+            replication=_replication(),
+        )
+
+    def _served(self) -> dict[str, tuple[tuple[str, ...], Handler]]:
         usage = UsageEndpoint(self._gateway, self._database)
-        self._routes: dict[str, tuple[tuple[str, ...], Handler]] = {
+        return {
             "/v1/messages": (("POST",), self._gateway.messages),
             "/v1/messages/count_tokens": (("POST",), self._endpoints.count_tokens),
             "/v1/models": (("GET",), self._endpoints.models),
@@ -202,12 +214,6 @@ class Application:
             "/v1/api/hello": (("HEAD", "GET"), self._endpoints.hello),
             "/api/hello": (("HEAD", "GET"), self._endpoints.hello),
         }
-        if self.built is not None:
-            self.built(self._parts)
-        self._settler.start()
-        self._unwritten.start()
-        self._policies.start()
-        self._upstreams.start()
 
     def _pool(self) -> Upstreams:
         return Upstreams(
