@@ -40,7 +40,7 @@ PACKAGE_SOURCES := packages/build.py $(shell find packages/python packages/npm -
 
 run: $(VENV)/.runs $(PACKAGES)
 	@exec $(bin)/python manage.py up --host $(HOST) --port $(PORT) --workers $(WORKERS) \
-		$(if $(STATE),--state $(STATE))
+		$(if $(STATE),--state "$(STATE)")
 
 test: $(VENV)/.tests $(OLD_SDK)/.$(OLD_SDK_VERSION) $(OLD_MCP)/.$(OLD_MCP_VERSION) \
 		$(HELM)/.$(HELM_VERSION) $(PACKAGES)

@@ -7,6 +7,7 @@ used and charged is as it was. Keys are revoked first, or more would come.
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from axes.models import AccessAttempt
 from django.contrib.admin.models import LogEntry
@@ -87,8 +88,9 @@ def find(
 ) -> Person:
     """Return who is meant; `users` are names or addresses of mail, `prefixes` those of keys.
 
-    Raises `LookupError` for somebody whom nobody knows.
+    Raises `LookupError` for somebody whom nobody knows, and for what is no address.
     """
+    machines = [_as_stored(address) for address in addresses]
     accounts = [_account(name) for name in users]
     apikeys = {key.pk: key for key in ApiKey.objects.filter(owner__in=accounts)}
     for prefix in prefixes:
@@ -96,7 +98,7 @@ def find(
         if not known:
             raise LookupError(f"There is no API key {prefix}.")
         apikeys |= {key.pk: key for key in known}
-    return Person(accounts, list(apikeys.values()), addresses, sessions)
+    return Person(accounts, list(apikeys.values()), machines, sessions)
 
 
 def require_no_hold(person: Person) -> None:
@@ -143,6 +145,13 @@ def _account(name: str) -> User:
         many = "Several accounts have" if found else "There is no account with"
         raise LookupError(f"{many} the name or address {name}.")
     return found[0]
+
+
+def _as_stored(address: str) -> str:
+    try:
+        return str(ip_address(address))  # 2001:DB8::1 is 2001:db8::1 wherever it is kept.
+    except ValueError:
+        raise LookupError(f"{address} is no address, such as 203.0.113.7 or 2001:db8::1.") from None
 
 
 def _alerts(apikey_ids: Sequence[int]) -> QuerySet[Alert]:

@@ -169,6 +169,12 @@ def test_an_address_alone_is_taken_out(written, hers):
     assert ApiKey.objects.get(pk=hers.pk).status is KeyStatus.ACTIVE
 
 
+def test_an_address_may_be_written_otherwise_than_it_is_kept(written):
+    audit.record("note", None, None, "2001:db8::7", {})
+    run("--address", "2001:0DB8:0::7", "--erase")
+    assert "2001:db8::7" not in everything()
+
+
 def test_a_session_alone_is_taken_out(written, valkey):
     run("--session", SESSION, "--erase")
     assert SESSION not in everything()
@@ -209,9 +215,11 @@ def test_the_last_who_administers_stays(written, maria):
     assert User.objects.filter(username="ada").exists()
 
 
-@pytest.mark.parametrize("words", [("--user", "nobody"), ("--key", "sk-cc-none"), ()])
+@pytest.mark.parametrize(
+    "words", [("--user", "nobody"), ("--key", "sk-cc-none"), ("--address", "maria's"), ()]
+)
 def test_somebody_has_to_be_known(words):
-    with pytest.raises(CommandError, match=r"no account|no API key|Say who"):
+    with pytest.raises(CommandError, match=r"no account|no API key|no address|Say who"):
         run(*words)
 
 
