@@ -88,6 +88,19 @@ def django_db_modify_db_settings(engines: None, django_db_modify_db_settings: No
     """Have Postgres before pytest-django makes its database there."""
 
 
+@pytest.fixture(scope="session")
+def pristine(engines: None, django_db_blocker) -> Iterator[str]:
+    """A migrated database that nobody uses, to be copied: that takes no time."""
+    from tests.acceptance.installation import Installation, new_database
+
+    name = f"claudcode_pristine_{os.getpid()}"
+    with new_database(os.environ["DATABASE_URL"], name) as database_url:
+        migrated = Installation(database_url, os.environ["VALKEY_URL"])
+        with django_db_blocker.unblock(), migrated.connected():
+            migrated.migrate()
+        yield name
+
+
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """The address of the test database, for another process; what a test writes is committed."""

@@ -35,7 +35,7 @@ IMPATIENT = {
 
 
 @pytest.fixture(scope="session")
-def shared_installation(engines: None, django_db_blocker) -> Iterator[Installation]:
+def shared_installation(engines: None, pristine: str) -> Iterator[Installation]:
     """A migrated database and an empty Valkey, kept for the session.
 
     Each folder of tests that takes this fixture has one of its own.
@@ -43,12 +43,10 @@ def shared_installation(engines: None, django_db_blocker) -> Iterator[Installati
     number = next(VALKEY_DATABASES)
     name = f"claudcode_acceptance_{os.getpid()}_{number}"
     valkey_url = with_database(os.environ["VALKEY_URL"], number)
-    with new_database(os.environ["DATABASE_URL"], name) as database_url:
+    with new_database(os.environ["DATABASE_URL"], name, pristine) as database_url:
         installation = Installation(database_url, valkey_url)
         with installation.valkey() as valkey:
             valkey.flushdb()
-        with django_db_blocker.unblock(), installation.connected():
-            installation.migrate()
         yield installation
 
 

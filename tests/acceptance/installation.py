@@ -57,10 +57,11 @@ class Installation:
 
 
 @contextlib.contextmanager
-def new_database(server_url: str, name: str) -> Iterator[str]:
+def new_database(server_url: str, name: str, template: str = "template1") -> Iterator[str]:
     """Make the database `name` beside that of `server_url`, and drop it in the end."""
     with psycopg.connect(server_url, autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        made, copied = sql.Identifier(name), sql.Identifier(template)
+        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, copied))
         try:
             yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
         finally:

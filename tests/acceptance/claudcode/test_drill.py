@@ -98,16 +98,15 @@ class Drill:
 
 
 @pytest.fixture(scope="module")
-def installation(engines: None, django_db_blocker) -> Iterator[Installation]:
+def installation(engines: None, pristine: str, django_db_blocker) -> Iterator[Installation]:
     """Stores of its own, which nobody else minds losing."""
     name = f"claudcode_drill_{os.getpid()}"
     valkey_url = with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
     keys = override_settings(CREDENTIAL_KEYS=[KEY])
-    with new_database(os.environ["DATABASE_URL"], name) as database_url:
+    with new_database(os.environ["DATABASE_URL"], name, pristine) as database_url:
         ours = Installation(database_url, valkey_url)
         with django_db_blocker.unblock(), ours.connected(), keys, ours.valkey() as valkey:
             valkey.flushdb()
-            ours.migrate()
             yield ours
             valkey.flushdb()
 

@@ -145,11 +145,11 @@ class Trickle:
 
 
 @pytest.fixture(scope="module")
-def installation(engines, django_db_blocker) -> Iterator[Installation]:
+def installation(engines, pristine, django_db_blocker) -> Iterator[Installation]:
     """Stores of its own, to be entered with passwords; tests themselves need none."""
     name = f"claudcode_rotation_{os.getpid()}"
     valkey_url = with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
-    with new_database(os.environ["DATABASE_URL"], name) as database_url:
+    with new_database(os.environ["DATABASE_URL"], name, pristine) as database_url:
         installation = Installation(database_url, valkey_url)
         with installation.valkey() as valkey:
             valkey.flushdb()
@@ -158,7 +158,6 @@ def installation(engines, django_db_blocker) -> Iterator[Installation]:
             installation.connected(),
             override_settings(CREDENTIAL_KEYS=[OLD_SEAL], SECRET_KEY=OLD_SIGNING),
         ):
-            installation.migrate()
             yield installation
 
 

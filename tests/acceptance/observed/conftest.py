@@ -26,16 +26,14 @@ OVERLOADED_MODEL = "claude-opus-4-6"
 
 
 @pytest.fixture(scope="session")
-def shared_installation(engines: None, django_db_blocker) -> Iterator[Installation]:
+def shared_installation(engines: None, pristine: str) -> Iterator[Installation]:
     """Stores of its own: accounts hold for a whole installation."""
     name = f"claudcode_observed_{os.getpid()}"
     valkey_url = with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
-    with new_database(os.environ["DATABASE_URL"], name) as database_url:
+    with new_database(os.environ["DATABASE_URL"], name, pristine) as database_url:
         installation = Installation(database_url, valkey_url)
         with installation.valkey() as valkey:
             valkey.flushdb()
-        with django_db_blocker.unblock(), _on(installation):
-            installation.migrate()
         yield installation
 
 

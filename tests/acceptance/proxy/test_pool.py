@@ -45,18 +45,17 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def installation(engines, django_db_blocker):
+def installation(engines, pristine, django_db_blocker):
     """Stores of its own: accounts hold for a whole installation."""
     name = f"claudcode_pool_{os.getpid()}"
     valkey_url = with_database(os.environ["VALKEY_URL"], VALKEY_DATABASE)
-    with new_database(os.environ["DATABASE_URL"], name) as database_url:
+    with new_database(os.environ["DATABASE_URL"], name, pristine) as database_url:
         installation = Installation(database_url, valkey_url)
         with (
             django_db_blocker.unblock(),
             installation.connected(),
             override_settings(CREDENTIAL_KEYS=[CREDENTIAL_KEY]),
         ):
-            installation.migrate()
             yield installation
 
 
