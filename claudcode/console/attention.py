@@ -19,6 +19,7 @@ from keys.models import ApiKey, Maintenance
 from proxy.models import UpstreamAccount
 from proxy.standing import State
 from proxy.standing import standings as account_standings
+from usage import replica
 from usage.admin.drawings import NEAR, budget_amounts, frees
 from usage.core.figures import duration
 from usage.ledger import drain_lag
@@ -46,7 +47,7 @@ class Alert:
 
 def alerts(user: User) -> list[Alert]:
     """Return what needs attention of all that `user` may see, the worst first."""
-    found = list(_gateway(user))
+    found = [*_gateway(user), *_replica()]
     if user.has_perm("proxy.view_upstreamaccount"):
         found += _accounts()
     if user.has_perm("keys.view_apikey") or held_to_teams(user):
@@ -80,6 +81,21 @@ def _gateway(user: User) -> Iterator[Alert]:
         href = reverse("admin:usage_deadletter_changelist")
         detail = "They are kept as they came; what they charged is in no report."
         yield Alert(WARNING, "mail", "Events could not be written to the ledger", detail, href)
+
+
+def _replica() -> Iterator[Alert]:
+    if not replica.configured():
+        return
+    age_s = replica.age_s()
+    detail = "Figures of use are read from the primary meanwhile."
+    if age_s is None:
+        yield Alert(WARNING, "database", "The replica of Postgres cannot be read", detail, "")
+    elif age_s > settings.REPLICA_LAG_S_MAX:
+        text = f"The replica of Postgres is {duration(age_s)} behind"
+        yield Alert(WARNING, "database", text, detail, "")
+    elif age_s > replica.TOLD_S:
+        detail = "The replica of Postgres, where they are read, is that far behind."
+        yield Alert(WARNING, "database", f"Figures of use are {duration(age_s)} old", detail, "")
 
 
 def _accounts() -> Iterator[Alert]:

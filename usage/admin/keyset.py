@@ -15,6 +15,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 
 from usage import replica
+from usage.core.figures import duration
 from usage.models import LedgerEntry
 
 PLACE = "before"
@@ -53,6 +54,8 @@ class KeysetList(ChangeList):
     def _read(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(self.result_list)
+        age_s = replica.shown_age_s()
+        self.age = duration(age_s) if age_s else ""
 
 
 def after(entries: QuerySet[Any], settled_at: dt.datetime, exchange_id: UUID) -> QuerySet[Any]:

@@ -2,8 +2,10 @@
 
 import datetime as dt
 import html
+import time
 
 import pytest
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -23,7 +25,7 @@ from tests.factories import (
     an_operator,
 )
 from tests.ledger_events import a_closing, an_opening, append_event
-from usage import ledger
+from usage import ledger, replica
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
@@ -60,6 +62,23 @@ def used(valkey):
             ledger.drain()
 
     return used
+
+
+@pytest.fixture
+def replica_of_age(monkeypatch):
+    """Have a replica whose figures are so old. It is the primary, by another name."""
+
+    def of_age(age_s):
+        standing = replica.Standing()
+        standing._look_at = float("inf")
+        standing._fresh_at = None if age_s is None else time.monotonic() - age_s
+        monkeypatch.setattr(replica, "_standing", standing)
+
+    primary = connections.databases[DEFAULT_DB_ALIAS]
+    monkeypatch.setitem(connections.databases, replica.REPLICA, primary)
+    connections[replica.REPLICA] = connections[DEFAULT_DB_ALIAS]
+    yield of_age
+    del connections[replica.REPLICA]
 
 
 def test_when_all_is_well_it_says_so(operator):
@@ -193,6 +212,32 @@ def test_valkey_away_is_named_and_the_page_stands(operator, used, settings):
     page = text(operator)
     assert "Valkey does not answer" in page
     assert "laptop" in page
+
+
+@pytest.mark.parametrize(
+    ("age_s", "said"),
+    [
+        pytest.param(None, "The replica of Postgres cannot be read", id="away"),
+        pytest.param(7, "Figures of use are 7 s old", id="read, and old"),
+        pytest.param(90, "The replica of Postgres is 1 m 30 s behind", id="too old to be read"),
+    ],
+)
+def test_a_replica_that_lags_is_named(operator, replica_of_age, age_s, said):
+    replica_of_age(age_s)
+    assert said in text(operator)
+
+
+def test_a_replica_that_is_near_is_not_named(operator, replica_of_age):
+    replica_of_age(1)
+    assert "replica" not in text(operator, LIVE)
+
+
+def test_the_list_of_the_ledger_says_how_old_it_is(operator, replica_of_age):
+    listed = reverse("admin:usage_ledgerentry_changelist")
+    replica_of_age(1)
+    assert "This list is" not in text(operator, listed)
+    replica_of_age(7)
+    assert "This list is 7 s old" in text(operator, listed)
 
 
 def test_the_part_that_changes_can_be_read_alone(operator, used):
