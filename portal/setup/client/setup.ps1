@@ -345,8 +345,10 @@
         $language = Select-Language
         $folder = Select-Folder
         Write-Project $folder $language $key $model
+        $installed = $false
         if (Test-Agreed 'CLAUDCODE_SETUP_INSTALL' 'Install its packages now?' 'yes') {
-            if (-not (Install-Packages $folder $language $false)) {
+            $installed = Install-Packages $folder $language $false
+            if (-not $installed) {
                 Write-Host ('The packages are not installed. The project is complete otherwise:' +
                     ' see its README.md.')
             }
@@ -364,13 +366,18 @@
         Write-Host 'Ready. Now:'
         Write-Host "  cd '$($folder.Replace("'", "''"))'"
         if ($language -eq 'typescript') {
+            if (-not $installed) {
+                Write-Host '  npm install'
+            }
             Write-Host '  npm run hello'
         }
-        elseif ($windows) {
-            Write-Host '  .venv\Scripts\python hello.py'
-        }
         else {
-            Write-Host '  .venv/bin/python hello.py'
+            $python = if ($windows) { '.venv\Scripts\python' } else { '.venv/bin/python' }
+            if (-not $installed) {
+                Write-Host "  $(if ($windows) { 'py' } else { 'python3' }) -m venv .venv"
+                Write-Host "  $python -m pip install -r requirements.txt"
+            }
+            Write-Host "  $python hello.py"
         }
     }
 

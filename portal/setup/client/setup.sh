@@ -253,10 +253,14 @@ install_typescript() {
 }
 
 install_packages() {
+    installed=no
     if ! agreed CLAUDCODE_SETUP_INSTALL 'Install its packages now?' yes; then
         return
     fi
-    if ! "install_$language"; then
+    if "install_$language"; then
+        installed=yes
+    fi
+    if [ "$installed" = no ]; then
         say "The packages are not installed. The project is complete otherwise: see its README.md."
     elif [ -n "$wheel$archives" ] &&
         agreed CLAUDCODE_SETUP_WEB_TOOLS 'Install the packages for web tools too?' no &&
@@ -313,15 +317,21 @@ quoted() {
 }
 
 say_what_next() {
-    if [ "$language" = python ]; then
-        command='.venv/bin/python hello.py'
-    else
-        command='npm run hello'
-    fi
     say ''
     say 'Ready. Now:'
     say "  cd $(quoted "$folder")"
-    say "  $command"
+    if [ "$language" = python ]; then
+        if [ "$installed" = no ]; then
+            say '  python3 -m venv .venv'
+            say '  .venv/bin/python -m pip install -r requirements.txt'
+        fi
+        say '  .venv/bin/python hello.py'
+    else
+        if [ "$installed" = no ]; then
+            say '  npm install'
+        fi
+        say '  npm run hello'
+    fi
 }
 
 set_up() {

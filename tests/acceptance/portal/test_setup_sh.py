@@ -202,7 +202,16 @@ def test_packages_that_cannot_be_installed_leave_a_project(machine, newcomer, to
     assert done.returncode == 0
     assert "Node.js and npm are not here" in done.stdout
     assert "The packages are not installed" in done.stdout
+    assert done.stdout.endswith("  npm install\n  npm run hello\n")
     assert (machine.project / "hello.ts").exists()
+
+
+def test_who_installs_nothing_is_told_how_to(machine, newcomer):
+    done = machine.setup(newcomer.secret)
+    *_, environment, packages, hello = done.stdout.splitlines()
+    assert environment == "  python3 -m venv .venv"
+    assert packages == "  .venv/bin/python -m pip install -r requirements.txt"
+    assert hello == "  .venv/bin/python hello.py"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +232,7 @@ def test_web_tools_are_installed_from_the_gateway(machine, newcomer, tools, serv
         newcomer.secret, INSTALL="yes", WEB_TOOLS="yes", LANGUAGE="typescript", PATH=str(path)
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2].startswith("  cd ")  # Nothing is left to install.
     _project, *web_tools = told.read_text().splitlines()
     root = f"{newcomer.base_url}/packages"
     wanted = [
