@@ -11,6 +11,7 @@ import redis
 from redis.crc import key_slot
 
 from claudcode.engines.valkey import binary
+from tests.valkey_encryption import Encryption
 from tests.waiting import wait_until
 
 SLOTS = 16_384
@@ -20,10 +21,18 @@ START_S = 40
 
 
 class Server:
-    """One Valkey process."""
+    """One Valkey process. With `encryption` it speaks nothing but TLS."""
 
-    def __init__(self, folder: Path, name: str, options: dict[str, object], *first: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        options: dict[str, object],
+        *first: object,
+        encryption: Encryption | None = None,
+    ) -> None:
         self.port = free_port()
+        self._binary = encryption.binary if encryption else binary()
         self._first = first
         self._folder = folder / name
         self._folder.mkdir(parents=True)
@@ -35,9 +44,11 @@ class Server:
             "appendonly": "no",
             # As of many disks: a full synchronisation must not wait for others to join.
             "repl-diskless-sync-delay": 0,
+            **(encryption.of_server(self.port) if encryption else {}),
             **options,
         }
-        self.client = redis.Redis(port=self.port, socket_timeout=5)
+        trust = encryption.of_client() if encryption else {}
+        self.client = redis.Redis(port=self.port, socket_timeout=5, **trust)
         self.start()
 
     def start(self) -> None:
@@ -46,7 +57,7 @@ class Server:
             text for name, value in self._options.items() for text in (f"--{name}", str(value))
         ]
         with (self._folder / "log").open("ab") as log:
-            command = [str(word) for word in (binary(), *self._first, *given)]
+            command = [str(word) for word in (self._binary, *self._first, *given)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(self._answers, START_S)
 
@@ -82,7 +93,8 @@ class Server:
 class Cluster:
     """Three primaries with a replica each; slots in three equal parts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, encryption: Encryption | None = None) -> None:
+        self._scheme = "rediss+cluster" if encryption else "redis+cluster"
         options = {
             "cluster-enabled": "yes",
             "cluster-node-timeout": NODE_TIMEOUT_MS,
@@ -95,7 +107,8 @@ class Cluster:
         self.servers = []
         for number in range(6):
             bus = free_port()
-            self.servers.append(Server(folder, str(number), options | {"cluster-port": bus}))
+            own = options | {"cluster-port": bus}
+            self.servers.append(Server(folder, str(number), own, encryption=encryption))
             self._ports.append((self.servers[-1].port, bus))
         try:
             self._join()
@@ -138,7 +151,7 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{s.port}" for s in self.servers[:3])
+        return f"{self._scheme}://" + ",".join(f"127.0.0.1:{s.port}" for s in self.servers[:3])
 
     def primary_of(self, key: str) -> Server:
         """The server that has the slot of `key`, as another that lives says."""
@@ -187,9 +200,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def a_cluster(folder: Path) -> Iterator[Cluster]:
+def a_cluster(folder: Path, encryption: Encryption | None = None) -> Iterator[Cluster]:
     """Run a cluster for as long as the block runs."""
-    cluster = Cluster(folder)
+    cluster = Cluster(folder, encryption)
     try:
         yield cluster
     finally:
