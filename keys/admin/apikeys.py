@@ -135,6 +135,7 @@ class ExpiryFilter(admin.SimpleListFilter):
 class ApiKeyAdmin(BulkPages):
     """Keys, with their budgets. A key is revoked, never deleted: the ledger points at it."""
 
+    empty_says = "A developer needs a key to call the gateway. Add one, or import many from CSV."
     form = ApiKeyForm
     team_field = "team"
     formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}

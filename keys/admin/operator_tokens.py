@@ -50,6 +50,10 @@ class OperatorTokenForm(forms.ModelForm):
 class OperatorTokenAdmin(ServiceAdmin):
     """Which programs may manage the gateway, what may they do, and are they in use?"""
 
+    empty_says = (
+        "With a token a program may use the management API."
+        " Add one for each program, with what it may do."
+    )
     form = OperatorTokenForm
     list_display = ("name", "masked", "state", "may", "created_by", "expires_at", "last_used_at")
     list_select_related = ("created_by",)

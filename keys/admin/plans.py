@@ -46,6 +46,9 @@ class PlanForm(forms.ModelForm):
 class PlanAdmin(HolderAdmin):
     """Plans. A change reaches every key that follows it within a second."""
 
+    empty_says = (
+        "A plan is a template of limits that many keys follow. Add one, then choose it on keys."
+    )
     form = PlanForm
     fields = FIELDS
     formfield_overrides = {ArrayField: {"widget": UnfoldAdminTextInputWidget}}

@@ -41,6 +41,7 @@ class MembershipInline(TabularInline):
 class TeamAdmin(HolderAdmin):
     """Teams, with the budgets that all their keys share."""
 
+    empty_says = "A team is a group of keys that share budgets. Add one, then choose it on keys."
     fields = FIELDS
     inlines = (budgets.BudgetInline, MembershipInline)
     autocomplete_fields = ("plan",)

@@ -13,6 +13,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 from keys.admin.base import CappedPaginator, ServiceAdmin, acting, moment
 from keys.admin.finding import PART_LENGTH_MIN, by_bitmaps, ids_of
 from operators.alerts import services
+from operators.alerts.core.rules import EPOCH
 from operators.alerts.models import KINDS, Alert, AlertDelivery, AlertTarget, Channel
 
 
@@ -49,13 +50,17 @@ class OpenFilter(admin.SimpleListFilter):
 class AlertAdmin(ReadOnlyAdmin):
     """What is wrong now, and what was? Open ones first."""
 
+    empty_says = (
+        "Alerts are raised when budgets run low, keys expire or"
+        " parts fail. Add alert targets to be told of them."
+    )
     list_display = ("text", "state", "kind", "team", "raised", "resolved")
     list_filter = (OpenFilter, "kind")
     list_select_related = ("team",)
     search_fields = ("subject_name",)  # Shows the box; `get_search_results` does the searching.
     search_help_text = "Part of the name of a key, a team or an account."
     ordering = (F("resolved_at").desc(nulls_first=True), "-raised_at")
-    fields = ("text", "state", "kind", "subject_name", "team", "threshold", "slot", "raised_at")
+    fields = ("text", "state", "kind", "subject_name", "team", "threshold", "window", "raised_at")
     fields += ("resolved_at",)
 
     def get_search_results(
@@ -74,6 +79,10 @@ class AlertAdmin(ReadOnlyAdmin):
     @display(label={"open": "warning", "over": "success"})
     def state(self, alert: Alert) -> str:
         return "open" if alert.resolved_at is None else "over"
+
+    @display(description="window")
+    def window(self, alert: Alert) -> str:
+        return "–" if alert.slot == EPOCH else moment(alert.slot)
 
     @display(description="raised", ordering="raised_at")
     def raised(self, alert: Alert) -> str:
@@ -109,6 +118,9 @@ class AlertTargetForm(forms.ModelForm):
 class AlertTargetAdmin(ServiceAdmin):
     """Who is told of what?"""
 
+    empty_says = (
+        "Nobody is told of alerts: they are only listed here. Add an e-mail address or a webhook."
+    )
     form = AlertTargetForm
     list_display = ("name", "channel", "leads_to", "told_of", "team", "enabled")
     list_select_related = ("team",)
@@ -226,6 +238,7 @@ class StateFilter(admin.SimpleListFilter):
 class AlertDeliveryAdmin(ReadOnlyAdmin):
     """What got through, what is on its way, and what was given up?"""
 
+    empty_says = "What alert targets were told is here: what got through, and what did not."
     list_display = ("alert", "event", "target", "state", "attempts", "last_error", "when")
     list_select_related = ("alert", "target")
     list_filter = (StateFilter,)

@@ -25,6 +25,13 @@
     }
   };
 
+  // Folded for a phone, a row says its columns' names, which begin as a sentence does.
+  const nameCells = (root) => {
+    for (const cell of root.querySelectorAll("#result_list [data-label]")) {
+      cell.dataset.label = cell.dataset.label.replace(/^./, (first) => first.toUpperCase());
+    }
+  };
+
   const copy = async (button) => {
     const source = document.getElementById(button.dataset.copy);
     try {
@@ -86,6 +93,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     tellTimes(document);
+    nameCells(document);
     setInterval(() => tellTimes(document), 30000);
     document.querySelectorAll("[data-refresh]").forEach(watch);
     document.addEventListener("click", (event) => {

@@ -18,6 +18,15 @@
     }
   };
 
+  // Unfold calls the two halves of an instant by the names that the form sends.
+  const nameInstants = (root) => {
+    for (const field of root.querySelectorAll(".vDateField, .vTimeField")) {
+      const label = text(field.closest(".field-line")?.querySelector("label")) || headOf(field);
+      const part = field.classList.contains("vDateField") ? "date" : "time, UTC";
+      field.setAttribute("aria-label", `${label.replace("*", "")}: ${part}`);
+    }
+  };
+
   const nameChoices = (root) => {
     for (const select of root.querySelectorAll("select.select2-hidden-accessible")) {
       const drawn = select.nextElementSibling;
@@ -48,6 +57,7 @@
 
   addEventListener("load", () => {
     nameFields(document);
+    nameInstants(document);
     nameChoices(document);
     openTables();
     addEventListener("resize", openTables);

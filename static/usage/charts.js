@@ -51,10 +51,10 @@
 
   const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
   const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-  const said = (unit, value, short) => {
+  const said = (unit, value, short, inSeconds = false) => {
     if (value === null || value === undefined) return "no data";
     if (unit === "usd") return `$${value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: Math.abs(value) < 1 ? 4 : 2 })}`;
-    if (unit === "ms") return value >= 10000 ? `${(value / 1000).toLocaleString("en", { maximumFractionDigits: 1 })} s` : `${whole.format(value)} ms`;
+    if (unit === "ms") return value >= 10000 || inSeconds ? `${(value / 1000).toLocaleString("en", { maximumFractionDigits: 1 })} s` : `${whole.format(value)} ms`;
     return short ? compact.format(value) : whole.format(value);
   };
 
@@ -73,7 +73,11 @@
     const text = colour("--muted"), line = colour("--line"), bars = data.kind === "bars";
     const amounts = {
       beginAtZero: true, stacked: data.kind === "stacked", grid: { color: line }, border: { display: false },
-      ticks: { color: text, maxTicksLimit: 6, callback: (value) => said(data.unit, value, true) },
+      ticks: {
+        color: text, maxTicksLimit: 6, precision: data.unit === "count" ? 0 : undefined,
+        // One unit for the whole axis: that of its end.
+        callback: (value, _place, ticks) => said(data.unit, value, true, ticks.at(-1).value >= 10000),
+      },
     };
     const names = {
       stacked: data.kind === "stacked", grid: { display: false },
@@ -83,7 +87,7 @@
       responsive: true, maintainAspectRatio: false, animation: false, indexAxis: bars ? "y" : "x",
       interaction: { mode: "index", intersect: false, axis: bars ? "y" : "x" },
       plugins: {
-        legend: { display: data.series.length > 1, position: "bottom", labels: { color: text, usePointStyle: data.kind === "lines", boxWidth: 18 } },
+        legend: { display: data.series.length > 1, position: "bottom", labels: { color: text, usePointStyle: data.kind === "lines", boxWidth: 18, boxHeight: data.kind === "lines" ? 7 : 12 } },
         tooltip: {
           callbacks: {
             label: (item) => `${item.dataset.label}: ${said(data.unit, item.raw)}`,

@@ -123,6 +123,7 @@ class EndFilter(admin.SimpleListFilter):
 class LedgerEntryAdmin(HeldAdmin):
     """Every exchange, newest first."""
 
+    empty_says = "Every exchange is here within two seconds of its end. Send a request with a key."
     list_before_template = "admin/usage/ledgerentry/kept.html"
     list_display = (
         "settled",
@@ -307,6 +308,9 @@ class LedgerEntryAdmin(HeldAdmin):
 class HourlyRollupAdmin(HeldAdmin):
     """What each key used of each model, hour by hour."""
 
+    empty_says = (
+        "Sums are here within two seconds of the first exchange. Send a request with a key."
+    )
     list_display = (
         "hour",
         "key",
@@ -323,6 +327,35 @@ class HourlyRollupAdmin(HeldAdmin):
     )
     list_filter = ("hour",)
     ordering = ("-hour",)
+    fields = (
+        "hour",
+        "key",
+        "team_name",
+        "model",
+        "requests_made",
+        "failed",
+        "hung_up",
+        "abandoned",
+        "estimated",
+        "input",
+        "output",
+        "cache_written",
+        "cache_read",
+        "web_search_requests",
+        "charged",
+        "cost",
+        "hits",
+        "cache_misses",
+        "saved",
+    )
+
+    @display(description="cache write tokens")
+    def cache_written(self, row: HourlyRollup) -> str:
+        return _right(f"{row.cache_creation_input_tokens:,}")
+
+    @display(description="cache read tokens")
+    def cache_read(self, row: HourlyRollup) -> str:
+        return _right(f"{row.cache_read_input_tokens:,}")
 
     @display(description="requests")
     def requests_made(self, row: HourlyRollup) -> str:
@@ -345,6 +378,7 @@ class HourlyRollupAdmin(HeldAdmin):
 class DeadLetterAdmin(ReadOnlyAdmin):
     """Events that could not become ledger entries, newest first."""
 
+    empty_says = "That is as it should be: every exchange could be written to the ledger."
     list_display = ("found_at", "shard", "stream_id", "error")
     ordering = ("-id",)
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from usage.dashboard.filters import GROUPS, MEASURES, Filters
 from usage.dashboard.names import is_id, names
-from usage.dashboard.tables import Cell, Chart, Column, Table, columns_of, over_time, ranked
+from usage.dashboard.tables import (
+    NOTHING_USED,
+    Cell,
+    Chart,
+    Column,
+    Table,
+    columns_of,
+    over_time,
+    ranked,
+)
 from usage.reading.percentiles import Latency, percentiles
 from usage.reading.question import Group, Step, Unanswerable
 from usage.reading.scope import Holder, Scope, of_keys
@@ -108,7 +117,8 @@ def requests(filters: Filters) -> Panel:
 def saved(filters: Filters) -> Panel:
     """Return what the gateway's response cache saved over time."""
     kinds = {"saved_nanousd": "Saved by the response cache"}
-    return _kinds(filters, "saved", "Saved by the response cache", kinds, "nanousd")
+    empty = "The response cache answered nothing in this span."
+    return _kinds(filters, "saved", "Saved by the response cache", kinds, "nanousd", empty)
 
 
 def first_byte(filters: Filters) -> Panel:
@@ -215,7 +225,14 @@ _SESSION = (
 )
 
 
-def _kinds(filters: Filters, name: str, title: str, kinds: dict[str, str], kind: str) -> Panel:
+def _kinds(
+    filters: Filters,
+    name: str,
+    title: str,
+    kinds: dict[str, str],
+    kind: str,
+    empty: str = NOTHING_USED,
+) -> Panel:
     asked = tuple("requests" if measure == "completed" else measure for measure in kinds)
     found = series(
         filters.scope,
@@ -234,7 +251,7 @@ def _kinds(filters: Filters, name: str, title: str, kinds: dict[str, str], kind:
     nothing = (0,) * len(found.starts)
     lines = [values.get(measure, nothing) for measure in kinds]
     columns = (_AT, *columns_of(list(kinds), list(kinds.values()), kind))
-    table = Table(name, title, columns, _rows(found.starts, lines))
+    table = Table(name, title, columns, _rows(found.starts, lines), empty)
     unit = "usd" if kind == "nanousd" else "count"
     return Panel(name, title, table, _drawn("stacked", unit, table, filters))
 

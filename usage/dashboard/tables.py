@@ -13,6 +13,7 @@ from usage.core.figures import compact
 from usage.core.price import NANOUSD_PER_USD, humane_usd
 
 Cell = int | float | str | dt.datetime | None
+NOTHING_USED = "Nothing was used in this span."
 Shown = list[tuple["Column", str, str]]
 
 
@@ -45,7 +46,7 @@ class Table:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    empty: str = "Nothing was used in this span."
+    empty: str = NOTHING_USED
     note: str = ""
     order: str = "start"
     choosable: bool = True

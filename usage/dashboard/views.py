@@ -194,7 +194,7 @@ def _arranged(request: HttpRequest, filters: Filters, name: str) -> dict[str, An
     arranged: Arranged | None = None
     if panel.table is not None:
         arranged = arrange(panel.table, filters, hidden_of(request), _leading(panel, filters))
-    return {"panel": panel, "arranged": arranged, "fold": name in (*LISTS, "sessions")}
+    return {"panel": panel, "arranged": arranged}
 
 
 def _leading(panel: Panel, filters: Filters) -> list[str]:

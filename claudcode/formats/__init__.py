@@ -1,0 +1,1 @@
+"""How pages print dates and times, by language, for Django to look up."""

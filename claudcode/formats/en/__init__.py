@@ -1,0 +1,1 @@
+"""English, which every page is in."""
