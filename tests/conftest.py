@@ -15,6 +15,7 @@ import django
 import psycopg
 import pytest
 import redis
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 # A developer's .env speaks of their gateway, not of the tests.
@@ -46,6 +47,11 @@ else:
 # Not by an option of pytest-django, which would load the settings before the lines above; and now,
 # so that the conftest files below this one can import models.
 django.setup()
+
+
+# A machine that is busy elsewhere makes no test fail.
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
