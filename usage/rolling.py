@@ -79,7 +79,8 @@ _NOTED = (
 )
 _COLUMNS = ", ".join(_NOTED)
 
-_SIGNED = ", ".join(f"(sign * {added})::bigint AS {name}" for name, added in ADDED.items())
+# What a note adds to a row of any roll-up.
+SIGNED = ", ".join(f"(sign * {added})::bigint AS {name}" for name, added in ADDED.items())
 
 # Stands for a query of ledger rows with a `sign`.
 _SOURCE = "{source}"
@@ -87,7 +88,7 @@ _MOVED = f"""
 moved AS MATERIALIZED (
     SELECT sign, date_bin('15 minutes', settled_at, '2020-01-01 00:00+00') AS slot,
         apikey_id, coalesce(team_id, 0) AS team_id, {_DIMENSIONS},
-        {_SIGNED},
+        {SIGNED},
         first_byte_ms, total_ms, status, session_id, agent_id, parent_agent_id, admitted_at,
         settled_at
     FROM ({_SOURCE}) AS entry

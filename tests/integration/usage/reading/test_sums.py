@@ -10,12 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event
-from usage import ledger
+from usage import catching_up, ledger
+from usage.api import totals as interface
 from usage.core.client import family
 from usage.core.event import CacheOutcome, ExchangeStatus
 from usage.core.histogram import ERROR_PERCENT
 from usage.core.tokens import TokenUsage
-from usage.models import LedgerEntry
+from usage.models import HourlyRollup, LedgerEntry, RollupDelta
+from usage.reading.hours import Length
 from usage.reading.percentiles import Latency, percentiles
 from usage.reading.question import MEASURES, Group, Step, Unanswerable
 from usage.reading.scope import everything, of_keys, of_teams
@@ -30,6 +32,7 @@ AGENTS = ["", "claude-cli/2.1.330 (external)", "Anthropic/Python 2.12.0", "curl/
 ERRORS = ["", "", "overloaded_error", "Not A Type!"]
 KEYS, TEAMS = {1: 7, 2: 7, 3: 8, 4: None}, [7, 8]
 MINUTES = 60 * 24 * 40
+DAY = dt.timedelta(days=1)
 
 
 def an_event(number, draw):
@@ -68,7 +71,8 @@ def histories(draw):
 
 def tell(valkey, history):
     valkey.flushdb()
-    names = ", ".join(["usage_ledgerentry", "usage_hourlyrollup", *(t.name for t in TABLES)])
+    written = ["usage_ledgerentry", "usage_hourlyrollup", "usage_rollupdelta"]
+    names = ", ".join([*written, *(t.name for t in TABLES)])
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {names}")
     for number, (opening, closing, at_ms) in enumerate(history):
@@ -117,6 +121,37 @@ whatever = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+@whatever
+@given(folded=histories(), noted=histories(), data=st.data())
+def test_the_interface_adds_up_alike_where_keys_are_told_apart_and_where_not(
+    db, valkey, folded, noted, data
+):
+    tell(valkey, folded)
+    for opening, closing, at_ms in noted:
+        append_event(valkey, opening, closing, charged_at_ms=at_ms)
+    append_event(valkey, an_opening(), a_closing(), charged_at_ms=NOON_MS)
+    # What a drain does before it folds.
+    for shard in ledger._oldest_ms(valkey):
+        ledger._drain_batch(valkey, shard)
+    assert RollupDelta.objects.exists()
+    minutes = st.integers(-60, MINUTES + 60)
+    since, until = (NOON + data.draw(minutes) * dt.timedelta(minutes=1) for _ in "ab")
+    hours = HourlyRollup.objects.filter(hour__gte=since, hour__lt=until)
+    for length, groups in ((Length.ALL, []), (Length.HOUR, ["hour"]), (Length.DAY, ["day"])):
+        expected = interface._added_up(hours, groups)
+        assert interface._of_everybody(since, until, length) == expected
+
+
+def test_the_interface_asks_for_keys_while_old_entries_are_added(db, valkey):
+    append_event(valkey, an_opening(), a_closing())
+    ledger.drain()
+    catching_up.rebuild()
+    assert interface._of_everybody(NOON - DAY, NOON + DAY, Length.ALL) is None
+    catching_up.tend()
+    (row,) = interface._of_everybody(NOON - DAY, NOON + DAY, Length.ALL)
+    assert row["requests"] == 1
 
 
 @pytest.mark.parametrize(("scope", "seen"), SCOPES)
