@@ -25,9 +25,11 @@ OWN_FALLBACKS = "default"
 # What decides about access and money. Twice in one body, upstream might obey the one we did not
 # read, so such a body is refused.
 DECISIVE = ("model", "max_tokens", "speed", "fallbacks", "tools")
-_DECISIVE_QUOTED = tuple(b'"%s"' % name.encode() for name in DECISIVE)
 # A letter or underscore written as an escape can hide a second `model`; no client writes such.
-_HIDDEN_LETTER = re.compile(rb"\\u00(?:6|7|5[fF])")
+_HIDDEN_LETTER = re.compile(rb"\\u00(?:6[1-9a-fA-F]|7[0-9aA]|5[fF])")
+# Every name of a body is looked at only up to so many bytes: it takes 0.1 s of everybody's time.
+# Beyond, and up to VALUES_MAX, seconds.
+SEARCHED_BYTES_MAX = 1024 * 1024
 # Any of these can cost input tokens that the length of the body does not bound: pictures,
 # documents, what upstream knows by a name. The last is how the types of server tools end.
 _UNBOUNDED_INPUT = (
@@ -42,7 +44,7 @@ _UNBOUNDED_INPUT = (
 )
 _SERVER_TOOL = re.compile(rb'_20\d{6}"')
 # What any of them can be written with, as escapes.
-_HIDDEN_WORD = re.compile(rb"\\u00(?:3[0-9]|6|7|5[fF])")
+_HIDDEN_WORD = re.compile(rb"\\u00(?:3[0-9]|6[1-9a-fA-F]|7[0-9aA]|5[fF])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,10 @@ def parse_body(body: bytes) -> Parsed:
         raise BadRequest(f"The request body is not valid JSON: {error}.") from None
     if not isinstance(fields, dict):
         raise BadRequest("The request body must be a JSON object.")
-    plain = _is_plain(body, fields)
-    if not plain:
+    # Writing it again and comparing costs less than the search for duplicates, which it spares.
+    written = _written(fields)
+    plain = written == body
+    if not plain and _may_lack_something(body, fields, written):
         _refuse_duplicates(body)
     if "messages" not in fields:
         raise BadRequest("messages: Field required")
@@ -141,12 +145,30 @@ def parse_body(body: bytes) -> Parsed:
     return Parsed(body, fields, plain)
 
 
-def _is_plain(body: bytes, fields: dict[str, Any]) -> bool:
-    # Writing it again and comparing costs less than the search for duplicates, which it spares.
+def _written(fields: dict[str, Any]) -> bytes | None:
     try:
-        return orjson.dumps(fields) == body
+        return orjson.dumps(fields)
     except orjson.JSONEncodeError:
-        return False  # Too deep to be written, though not to be read.
+        return None  # Too deep to be written, though not to be read.
+
+
+def _may_lack_something(body: bytes, fields: dict[str, Any], written: bytes | None) -> bool:
+    """Return whether `fields`, `written` again, can lack a decisive name that the body has.
+
+    Whatever is there twice is lost in reading, and with it a text that ends in a quoted name. An
+    escaped quote can look like one; then there are more of them, never fewer.
+    """
+    if written is None or (b"\\u00" in body and _HIDDEN_LETTER.search(body) is not None):
+        return True
+    # Finding fixed bytes is an order of magnitude faster than a pattern, and bodies are large.
+    escaped = b"\\u0022" in body
+    for name in DECISIVE:
+        if name in fields:
+            quoted = b'"%s"' % name.encode()
+            found = body.count(quoted) + (body.count(b"\\u0022" + quoted[1:]) if escaped else 0)
+            if found != written.count(quoted):
+                return True
+    return False
 
 
 def _model(fields: dict[str, Any]) -> str:
@@ -198,12 +220,13 @@ def _is_count(value: object) -> bool:
 
 
 def _refuse_duplicates(body: bytes) -> None:
-    # Finding fixed bytes is an order of magnitude faster than a pattern, and bodies are large.
-    hidden = b"\\u00" in body and _HIDDEN_LETTER.search(body) is not None
-    if not hidden and not any(body.count(name) > 1 for name in _DECISIVE_QUOTED):
-        return
-    # The names also occur as values and deeper down, so look again, with a parser that shows
-    # every pair. Its last call is for the outermost object.
+    if len(body) > SEARCHED_BYTES_MAX:
+        raise BadRequest(
+            "The request body has a name twice, or its letters as escapes, and is too large to look"
+            " where. Write each name once, and letters as themselves."
+        )
+    # The names also occur deeper down, so look again, with a parser that shows every pair. Its last
+    # call is for the outermost object.
     outermost: list[str] = []
 
     def remember(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

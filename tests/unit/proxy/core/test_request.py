@@ -1,9 +1,19 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.core.errors import BadRequest
-from proxy.core.request import MODEL_LENGTH_MAX, input_bounded, read_count, read_messages
+from proxy.core.request import (
+    DECISIVE,
+    MODEL_LENGTH_MAX,
+    SEARCHED_BYTES_MAX,
+    input_bounded,
+    parse_body,
+    read_count,
+    read_messages,
+)
 
 QUESTION = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": []}
 
@@ -104,6 +114,57 @@ def test_the_same_word_elsewhere_is_not(fields):
 def test_an_escape_elsewhere_is_not():
     body = a_body()[:-1] + rb',"system":"plain \u0061"}'
     assert read_messages(body).model == "claude-haiku-4-5"
+
+
+def test_a_large_body_may_have_the_words_deeper_down_and_escapes():
+    tools = [{"name": "n", "input_schema": {"model": '"model"', "tools": "`"}}] * 20_000
+    text = json.dumps({"metadata": {}, "tools": tools} | QUESTION)
+    escaped = text.replace('\\"', "\\u0022").replace("`", "\\u0060").encode()
+    assert len(escaped) > SEARCHED_BYTES_MAX
+    assert read_messages(escaped).model == "claude-haiku-4-5"
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        pytest.param(b'"model":"claude-opus-4-6"', id="outermost"),
+        # As many as before: what is lost by the first pair, the text seems to bring back.
+        pytest.param(rb'"model":"claude-opus-4-6","a":"\u0022model"', id="made up for"),
+        pytest.param(rb'"m\u006fdel":"claude-opus-4-6"', id="hidden"),
+    ],
+)
+def test_a_second_decisive_field_is_refused_in_a_large_body(twice):
+    body = b'{%b,"system":"%b",%b}' % (twice, b" " * SEARCHED_BYTES_MAX, a_body()[1:-1])
+    with pytest.raises(BadRequest, match="a name twice"):
+        read_messages(body)
+
+
+NAMES = st.sampled_from(["model", "tools", "a", '"model', "u0022model"])
+# A text, or an object as pairs: with the same name twice it is no dict.
+VALUES = st.recursive(NAMES, lambda inner: st.lists(st.tuples(NAMES, inner), max_size=4))
+
+
+def written(value, random):
+    """Return `value` as JSON, some of whose characters are escapes."""
+    if isinstance(value, str):
+        chars = (
+            f"\\u{ord(char):04x}" if random.random() < 0.1 else json.dumps(char)[1:-1]
+            for char in value
+        )
+        return f'"{"".join(chars)}"'
+    pairs = (f"{written(name, random)}:{written(inner, random)}" for name, inner in value)
+    return f"{{{random.choice([',', ', ']).join(pairs)}}}"
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=5), st.randoms(use_true_random=False))
+def test_a_decisive_name_twice_is_always_seen(pairs, random):
+    body = written(pairs, random)[:-1] + (',"messages":[]}' if pairs else '"messages":[]}')
+    names = [name for name, _value in pairs]
+    if any(names.count(name) > 1 for name in DECISIVE):
+        with pytest.raises(BadRequest, match="more than once"):
+            parse_body(body.encode())
+    else:
+        assert parse_body(body.encode()).fields.keys() == {*names, "messages"}
 
 
 def test_counting_needs_no_max_tokens():
