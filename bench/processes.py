@@ -59,8 +59,10 @@ def running(
     are environment variables on top of ours.
     """
 
+    parent = os.getpid()
+
     def prepare() -> None:
-        end_with_parent()
+        end_with_parent(parent)
         os.sched_setaffinity(0, cores)
 
     with log.open("ab") as errors:

@@ -4,6 +4,7 @@ The data plane is a plain ASGI callable: no Django request, middleware or sessio
 """
 
 import gc
+import multiprocessing
 import warnings
 from typing import Any
 
@@ -29,8 +30,9 @@ from webtools.session_endpoint import application as tool_sessions  # noqa: E402
 
 # WhiteNoise hands over open files, which Django reads in a thread: right for files of this size.
 warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous")
-if settings.SUPERVISED:
-    end_with_parent()
+if settings.SUPERVISED and (server := multiprocessing.parent_process()) and server.pid:
+    # One of several workers; the server itself was told to by whoever started it.
+    end_with_parent(server.pid)
 checks.refuse_wrong_settings()
 metrics = Metrics(data_plane)
 lifespan = metrics.around(tool_sessions.lifespan)

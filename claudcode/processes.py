@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class FollowingPopen(Popen):  # type: ignore[misc]
     """The process itself: it is killed when honcho's child is."""
 
     def __init__(self, command: str, **options: Any) -> None:
-        super().__init__(command, preexec_fn=end_with_parent, **options)
+        super().__init__(command, preexec_fn=partial(end_with_parent, os.getpid()), **options)
 
 
 class FollowingProcess(Process):  # type: ignore[misc]
@@ -36,9 +37,10 @@ class FollowingProcess(Process):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._child_ctor = FollowingPopen
+        self._parent = os.getpid()
 
     def run(self, *arguments: Any, **options: Any) -> None:
-        end_with_parent()
+        end_with_parent(self._parent)
         super().run(*arguments, **options)
 
 

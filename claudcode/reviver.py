@@ -7,12 +7,14 @@ along (Linux).
 """
 
 import logging
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from types import FrameType
 
 from claudcode.engines.children import end_with_parent
@@ -62,7 +64,9 @@ class Reviver:
     def _run_once(self) -> int:
         # In a session of its own, so that a signal to our group reaches it through us alone.
         self._child = subprocess.Popen(
-            self._words, preexec_fn=end_with_parent, start_new_session=True
+            self._words,
+            preexec_fn=partial(end_with_parent, os.getpid()),
+            start_new_session=True,
         )
         if self._stopping:  # The signal came while it was being started.
             self.stop()

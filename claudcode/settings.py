@@ -488,6 +488,7 @@ UNFOLD = {
     "SITE_TITLE": "ClaudCode",
     "SITE_HEADER": "ClaudCode",
     "SITE_URL": "/",
+    "SITE_ICON": lambda _request: static("portal/mark.svg"),
     "SITE_FAVICONS": [
         {
             "rel": "icon",

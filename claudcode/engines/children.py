@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -89,13 +90,15 @@ def engine_user(data: Path) -> EngineUser:
     )
 
 
-def end_with_parent(signum: int = signal.SIGKILL) -> None:
+def end_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
     """Ask the kernel to send us `signum` when our parent dies. Does nothing but on Linux.
 
-    A parent that died before this call is not noticed; callers compare `os.getppid()`.
+    `parent` is its process id. If it is dead already, nobody would send anything: we end at once.
     """
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signum)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def spawn(
@@ -112,14 +115,6 @@ def spawn(
     The child gets `death_signal` when we die, even by `kill -9` (Linux). `keep_open` are file
     descriptors it inherits.
     """
-    parent = os.getpid()
-
-    def follow() -> None:
-        # After the change of user, which would clear it.
-        end_with_parent(death_signal)
-        if os.getppid() != parent:
-            os._exit(1)
-
     return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
         [str(word) for word in command],
         stdin=subprocess.DEVNULL,
@@ -129,7 +124,8 @@ def spawn(
         env=environment,
         pass_fds=tuple(keep_open),
         start_new_session=True,
-        preexec_fn=follow,
+        # It runs after the change of user, which would clear it.
+        preexec_fn=partial(end_with_parent, os.getpid(), death_signal),
         **user.popen_arguments(),
     )
 
