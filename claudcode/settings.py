@@ -496,6 +496,22 @@ UNFOLD = {
             "href": lambda _request: static("portal/mark.svg"),
         }
     ],
+    # The blue of the mark, as on the developers' pages.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .014 254.604)",
+            "100": "oklch(93.2% .032 255.585)",
+            "200": "oklch(88.2% .059 254.128)",
+            "300": "oklch(80.9% .105 251.813)",
+            "400": "oklch(70.7% .165 254.624)",
+            "500": "oklch(62.3% .214 259.815)",
+            "600": "oklch(48.8% .243 264.376)",
+            "700": "oklch(42.4% .199 265.638)",
+            "800": "oklch(37.9% .146 265.522)",
+            "900": "oklch(32.3% .12 266)",
+            "950": "oklch(28.2% .091 267.935)",
+        },
+    },
     "DASHBOARD_CALLBACK": "claudcode.console.home.dashboard",
     "STYLES": [lambda _request: static("console/console.css")],
     "SCRIPTS": [
