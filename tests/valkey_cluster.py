@@ -133,12 +133,15 @@ class Cluster:
         wait_until(self.settled, START_S)
 
     def settled(self) -> bool:
-        """Whether every slot is served and every primary has a replica that has caught up."""
+        """Whether every primary has a replica that has caught up, and everybody knows of it."""
         return all(self._ok(server) for server in self.servers if server.alive)
 
     def _ok(self, server: Server) -> bool:
         state = server.client.cluster("info")
         if state["cluster_state"] != "ok" or state["cluster_slots_ok"] != str(SLOTS):
+            return False
+        # What others know comes by gossip, later; a row is a range, its primary, its replicas.
+        if any(len(row) < 4 for row in server.client.execute_command("CLUSTER", "SLOTS")):
             return False
         role = server.client.info("replication")
         if role["role"] == "slave":
