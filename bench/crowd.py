@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from django.db import connection, transaction
+from django.utils import timezone
 
+from usage import heavy_hitters
 from usage.rolling import TABLES, roll_up
 from usage.statements import SUM_UP, SUMS
 
@@ -172,7 +174,8 @@ def fill(*, keys: int, rows: int, say: Callable[[str], None]) -> None:
     with contextlib.ExitStack() as stack:
         for name in ("usage_hourlyrollup", *(table.name for table in TABLES)):
             stack.enter_context(_without_indexes(name))
-        _sum_up(SUM_UP.replace("WHERE apikey_id = ANY(%s::bigint[])", ""))
+        # Hour after hour, as a drain writes them.
+        _sum_up(SUM_UP.replace("WHERE apikey_id = ANY(%s::bigint[])", "") + "ORDER BY 1")
         told("summed up by hour")
         for day in range(DAYS + 1):
             _sum_up(_of_day(day))
@@ -182,7 +185,9 @@ def fill(*, keys: int, rows: int, say: Callable[[str], None]) -> None:
     told("indexes of roll-ups")
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
-    told("filled")
+    while heavy_hitters.make(timezone.now()):
+        pass
+    told("filled, with lists of heavy hitters")
 
 
 def fill_beside() -> None:

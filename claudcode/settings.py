@@ -609,6 +609,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
     },
+    "heavy-hitters": {
+        "task": "usage.tasks.list_heavy_hitters",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
     # With a million keys it reads up to some hundred thousand rows.
     "console-busiest": {
         "task": "claudcode.tasks.keep_busiest",

@@ -1,4 +1,4 @@
-"""What Celery runs every second. Each task may run twice, at once or after a crash.
+"""What Celery runs every second or minute. Each task may run twice, at once or after a crash.
 
 The schedule is in the settings; a tick that nobody took in time is dropped there. A worker that is
 not asked for a while does the same work unasked: a Valkey whose memory is full takes no message
@@ -13,9 +13,11 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_init
 from django.db import DatabaseError, connection
+from django.utils import timezone
 from redis import RedisError
 
 from keys.sweep import sweep as sweep_leases
+from usage import heavy_hitters
 from usage.catching_up import tend
 from usage.ledger import MEMORY_SHARE_MAX, memory_share
 from usage.ledger import drain as drain_events
@@ -85,3 +87,9 @@ def drain() -> None:
 def sweep() -> None:
     """Charge and record the exchanges whose holder died; drop what is idle."""
     sweep_leases()
+
+
+@shared_task
+def list_heavy_hitters() -> None:
+    """List who used most in the hours and days that ended."""
+    heavy_hitters.make(timezone.now())

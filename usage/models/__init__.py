@@ -6,6 +6,7 @@ from usage.models.prices import Price
 from usage.models.rollups import (
     Backfill,
     GroupRollup,
+    HeavyHitters,
     HourlyRollup,
     KeyRollup,
     LatencyRollup,
@@ -20,6 +21,7 @@ __all__ = [
     "Backfill",
     "DeadLetter",
     "GroupRollup",
+    "HeavyHitters",
     "HourlyRollup",
     "KeyRollup",
     "LatencyRollup",

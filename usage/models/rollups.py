@@ -1,5 +1,6 @@
 """Summary tables derived from the ledger, and how far those of dashboards are behind it."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F
 from django.db.models.functions import Coalesce
@@ -203,6 +204,37 @@ class SessionRollup(models.Model):
                 ),
                 name="sessionrollup_unique",
             ),
+        )
+
+
+def _one_each() -> ArrayField:
+    return ArrayField(models.BigIntegerField())
+
+
+class HeavyHitters(models.Model):
+    """Who used most in one hour or day (h, d) of UTC: keys (k), or teams (t).
+
+    `ids` are those who used more of some measure than anybody who is not among them; the columns
+    named after measures say what each of `ids` used. In the order of `usage.heavy_hitters.RANKED`
+    `rest` is the most that anybody else used, and `whole` what everybody used together: where the
+    roll-ups say something else by now, the list is of no use.
+    """
+
+    holder = models.CharField(max_length=1)
+    grain = models.CharField(max_length=1)
+    at = models.DateTimeField()
+    whole = _one_each()
+    rest = _one_each()
+    ids = _one_each()
+    requests = _one_each()
+    errors = _one_each()
+    charged_tokens = _one_each()
+    cost_nanousd = _one_each()
+    saved_nanousd = _one_each()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("holder", "grain", "at"), name="heavyhitters_unique"),
         )
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from usage.reading.candidates import candidates
 from usage.reading.instants import pieces
 from usage.reading.question import MEASURES, Group, Span
 from usage.reading.scope import Scope
@@ -66,7 +67,9 @@ def top(
     span = Span(start, end)
     source = source_of(scope, group_by, filters)
     wanted = checked((by, *measures))
-    found = largest(source, pieces(span, source.grains), wanted, most)
+    few = candidates(scope, group_by, filters, source, span, by, most)
+    among = source if few is None else source.among(few)
+    found = largest(among, pieces(span, source.grains), wanted, most)
     names = list(found)
     earlier = source.among(names)
     before = sums(earlier, pieces(span.before, source.grains), wanted) if names else {}
