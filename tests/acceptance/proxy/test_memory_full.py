@@ -94,6 +94,7 @@ def test_a_stream_keeps_its_lease_and_is_settled_while_memory_is_full(known, val
 def test_the_drain_makes_room_while_memory_is_full(known, valkey, settings):
     settings.EVENTS_KEEP_S = 0
     statuses = [known.ask().status_code for _call in range(20)]
+    wait_until_nothing_is_in_flight(known)
     with full(valkey):
         ledger.drain()
         left = [valkey.xlen(ledger.events_key(shard)) for shard in range(settings.SHARDS)]

@@ -13,9 +13,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from keys.services import apikey_disable, apikey_revoke
 from operators import services
+from tests.acceptance.installation import entries_of
 from tests.factories import a_key_and_secret, a_lead, a_team, a_viewer
 from tests.waiting import wait_until
-from usage import ledger
 
 PATIENCE_S = 20
 SLOW = "[[sim:tokens=400]] [[sim:rate=20]]"
@@ -63,7 +63,7 @@ def test_it_tells_of_an_exchange(enter, developer):
     with enter(by_key(developer.secret)) as socket:
         assert heard(socket)["requests"]["exact"] == "0"
         assert developer.ask().status_code == 200
-        ledger.drain()
+        entries_of(developer.apikey, 1)
         wait_until(lambda: heard(socket)["requests"]["exact"] == "1", PATIENCE_S, every_s=0)
 
 
@@ -82,7 +82,7 @@ def test_each_is_told_of_their_own(enter, a_developer):
     other = a_developer(team=a_team())
     for each in (mine, mate, other):
         assert each.ask().status_code == 200
-    ledger.drain()
+        entries_of(each.apikey, 1)
     keys = {each: each.apikey.masked for each in (mine, mate, other)}
     with enter(by_key(mine.secret)) as socket:
         assert used_by(socket) == {keys[mine]}
