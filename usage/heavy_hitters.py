@@ -15,7 +15,7 @@ import time
 from django.db import connection, transaction
 
 from usage.models import HeavyHitters
-from usage.reading.instants import floor
+from usage.reading.instants import LENGTHS, floor
 
 # What lists are ranked by, in the order of `whole` and `rest`.
 RANKED = ("requests", "errors", "charged_tokens", "cost_nanousd", "saved_nanousd")
@@ -30,8 +30,10 @@ SECONDS_MAX = 5.0
 # "hits" in ASCII: whoever makes lists holds it; another has nothing to do then.
 LOCK = 0x68697473
 
-_KINDS = (("k", "h"), ("k", "d"), ("t", "h"))  # Days of teams are a roll-up of their own.
-_LENGTHS = {"h": dt.timedelta(hours=1), "d": dt.timedelta(days=1)}
+# Of keys and of teams, whose days are few rows and read themselves.
+GRAINS = {"k": "hd", "t": "h"}
+# The grain of the rows that a list is made of, and that stand where there is none.
+STORED = {"h": "q", "d": "d"}
 _COLUMN = {"k": "apikey_id", "t": "team_id"}
 # What everybody used in a slot, as `whole` says it.
 WHOLE = f"ARRAY[{', '.join(f'everybody.{name}' for name in RANKED)}]"
@@ -84,14 +86,14 @@ SET {", ".join(f"{name} = EXCLUDED.{name}" for name in ("whole", "rest", *_COLUM
 
 
 def make(now: dt.datetime, seconds_max: float = SECONDS_MAX) -> bool:
-    """Make the lists that are missing or out of date, the newest first, and drop old hours.
+    """Make the lists that are missing or outdated, the newest of a kind first; drop old hours.
 
     Returns whether some are left to make. Each is a transaction of its own.
     """
     stops_at = time.monotonic() + seconds_max
     since = {"h": floor(now - HOURS_KEPT, "h"), "d": dt.datetime.min.replace(tzinfo=dt.UTC)}
     HeavyHitters.objects.filter(grain="h", at__lt=since["h"]).delete()
-    for holder, grain in _KINDS:
+    for holder, grain in [(each, grain) for each, grains in GRAINS.items() for grain in grains]:
         for at in _missing(holder, grain, since[grain], floor(now - ENDED_FOR, grain)):
             if time.monotonic() > stops_at or not _make(holder, grain, at):
                 return True
@@ -110,9 +112,9 @@ def _make(holder: str, grain: str, at: dt.datetime) -> bool:
     values = {
         "holder": holder,
         "grain": grain,
-        "stored": "d" if grain == "d" else "q",
+        "stored": STORED[grain],
         "at": at,
-        "ends_at": at + _LENGTHS[grain],
+        "ends_at": at + LENGTHS[grain],
         "listed": LISTED,
     }
     with transaction.atomic(), connection.cursor() as cursor:

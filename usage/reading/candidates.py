@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from usage import heavy_hitters, replica
-from usage.heavy_hitters import EVERYBODY, RANKED, WHOLE
-from usage.reading.instants import DAY, HOUR, Piece, pieces
+from usage.heavy_hitters import EVERYBODY, GRAINS, RANKED, STORED, WHOLE
+from usage.reading.instants import LENGTHS, Piece, pieces
 from usage.reading.question import Group, Span
 from usage.reading.scope import Holder, Scope
 from usage.reading.source import Source, largest
@@ -21,9 +21,6 @@ from usage.reading.source import Source, largest
 CANDIDATES_MAX = 1_000
 
 _HOLDERS = {Group.KEY: "k", Group.TEAM: "t"}
-# Days of teams are few rows: there they are read themselves.
-_LISTED_GRAINS = {Group.KEY: "dh", Group.TEAM: "h"}
-_LENGTHS = {"d": DAY, "h": HOUR}
 _GOOD = f"""
 SELECT made.at, made.rest[%s], made.ids, made.{{by}}
 FROM usage_heavyhitters AS made
@@ -61,11 +58,11 @@ def candidates(
         return None
     if group_by not in _HOLDERS or by not in RANKED:
         return None
-    bounds = _Bounds(Counter())
+    bounds, holder = _Bounds(Counter()), _HOLDERS[group_by]
     unlisted: list[Piece] = []
     for part in pieces(span, "dhq"):
-        if part.grain in _LISTED_GRAINS[group_by]:
-            unlisted += _read(part, group_by, by, bounds)
+        if part.grain in GRAINS[holder]:
+            unlisted += _read(part, holder, by, bounds)
         else:
             unlisted.append(part)
     if unlisted:
@@ -73,9 +70,8 @@ def candidates(
     return _first(bounds, most)
 
 
-def _read(part: Piece, group_by: Group, by: str, bounds: _Bounds) -> list[Piece]:
+def _read(part: Piece, holder: str, by: str, bounds: _Bounds) -> list[Piece]:
     """Add what the lists of a piece say; return what they do not cover."""
-    holder = _HOLDERS[group_by]
     values = (RANKED.index(by) + 1, holder, part.grain, part.start, part.end)
     with replica.cursor() as cursor:
         cursor.execute(_GOOD.format(by=by), values)
@@ -89,13 +85,11 @@ def _read(part: Piece, group_by: Group, by: str, bounds: _Bounds) -> list[Piece]
 
 def _gaps(part: Piece, listed: Sequence[dt.datetime]) -> list[Piece]:
     """Return what lies between the slots that begin at `listed`, as rows that are stored."""
-    length = _LENGTHS[part.grain]
-    stored = "d" if part.grain == "d" else "q"
     found, reached = [], part.start
     for at in [*listed, part.end]:
         if reached < at:
-            found.append(Piece(stored, reached, at))
-        reached = at + length
+            found.append(Piece(STORED[part.grain], reached, at))
+        reached = at + LENGTHS[part.grain]
     return found
 
 

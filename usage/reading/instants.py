@@ -15,6 +15,8 @@ from usage.reading.question import STEPS_MAX, Span, Step, Unanswerable
 QUARTER = dt.timedelta(minutes=15)
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
+# How long a row of a grain is; months differ.
+LENGTHS = {"q": QUARTER, "h": HOUR, "d": DAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def _ceiling(at: dt.datetime, grain: str) -> dt.datetime:
         return begun
     if grain == "m":
         return floor(begun + 32 * DAY, "m")
-    return begun + {"q": QUARTER, "h": HOUR, "d": DAY}[grain]
+    return begun + LENGTHS[grain]
 
 
 def pieces(span: Span, grains: str) -> list[Piece]:

@@ -7,11 +7,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from tests.integration.usage.reading.test_sums import (
-    DAY,
-    NOON,
-    Q,
-)
+from tests.integration.usage.reading.test_sums import DAY, NOON, Q
 from tests.ledger_events import NOON_MS, a_closing, an_opening, append_event
 from usage import heavy_hitters, ledger, tasks
 from usage.core.event import ExchangeStatus
